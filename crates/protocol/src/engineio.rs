@@ -25,7 +25,8 @@ use std::iter;
 
 /// What stands between two packets of a polling payload.
 ///
-/// JSON has to escape this character and base64 has no use for it, so Socket.IO's packets never contain it.
+/// JSON has to escape this character and base64 has no use for it, and [`socketio`](crate::socketio) allows none in a
+/// namespace: so Socket.IO's packets never contain it.
 pub const RECORD_SEPARATOR: u8 = 0x1e;
 
 /// What a packet is for: its first character.

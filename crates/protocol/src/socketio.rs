@@ -9,7 +9,7 @@
 //! Source: the Socket.IO protocol, revision 5 (<https://socket.io/docs/v4/socket-io-protocol/>), section "Packet
 //! encoding"; what it leaves open is as npm's `socket.io-parser` 4.2.7 does it. Stricter than that parser, where no
 //! client would notice: attachments and ids are plain decimal digits, a packet is never empty, a binary packet has a
-//! payload, a placeholder's number is whole.
+//! payload, a namespace has no U+001E in it, a placeholder's number is whole.
 //!
 //! ```
 //! use tidings_protocol::socketio::{decode, event, split_arguments, write_ack};
@@ -128,6 +128,9 @@ pub enum Error {
         /// The limit that was given.
         max: usize,
     },
+    /// A namespace with Engine.IO's separator of packets in it.
+    #[error("a namespace cannot contain U+001E")]
+    Namespace,
     /// An ack id that does not fit 64 bits. (npm's server rounds it to a float, so that its answer finds nothing.)
     #[error("an ack id above 18446744073709551615")]
     IdTooLarge,

@@ -2,6 +2,7 @@
 
 use super::json::{Reader, Skip};
 use super::{Error, Packet, PacketType};
+use crate::engineio::RECORD_SEPARATOR;
 
 /// Reads a packet that a client sent: `text` is the data of an Engine.IO message.
 ///
@@ -14,7 +15,8 @@ use super::{Error, Packet, PacketType};
 /// and all of `/admin["a"]` is a name. A query in it stays in it. An id on CONNECT or DISCONNECT means nothing.
 ///
 /// # Errors
-/// [`Error`] for whatever is not such a packet, for a CONNECT_ERROR, for an id above 64 bits, and for a binary packet with
+/// [`Error`] for whatever is not such a packet, for a CONNECT_ERROR, for an id above 64 bits, for a namespace that would
+/// break a polling payload, and for a binary packet with
 /// no attachments, with more than `attachments_max`, or without payload.
 ///
 /// ```
@@ -36,7 +38,7 @@ pub fn decode(text: &str, attachments_max: usize) -> Result<Packet<'_>, Error> {
     if kind.is_binary() {
         (attachments, rest) = attachment_count(rest, attachments_max)?;
     }
-    let (namespace, rest) = namespace(rest);
+    let (namespace, rest) = namespace(rest)?;
     let (id, data) = id(rest)?;
     match kind {
         PacketType::Connect if !data.is_empty() => object(data)?,
@@ -72,14 +74,19 @@ fn attachment_count(text: &str, max: usize) -> Result<(usize, &str), Error> {
 }
 
 /// `/name,`
-fn namespace(text: &str) -> (&str, &str) {
+fn namespace(text: &str) -> Result<(&str, &str), Error> {
     if !text.starts_with('/') {
-        return ("/", text);
+        return Ok(("/", text));
     }
-    match memchr::memchr(b',', text.as_bytes()) {
+    let (namespace, rest) = match memchr::memchr(b',', text.as_bytes()) {
         Some(comma) => (&text[..comma], &text[comma + 1..]),
         None => (text, ""),
+    };
+    // Only here could it get into a packet, and what is answered may go into a polling payload.
+    if namespace.as_bytes().contains(&RECORD_SEPARATOR) {
+        return Err(Error::Namespace);
     }
+    Ok((namespace, rest))
 }
 
 /// The longest run of digits is the id.
