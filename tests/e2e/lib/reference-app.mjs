@@ -110,7 +110,7 @@ io.of("/").on("connection", (socket) => {
     log.push({ type: "any", nsp: "/", id: socket.id, event, args: count });
   });
   socket.use(([event], next) => {
-    if (!event.startsWith("forbidden:")) return next();
+    if (typeof event !== "string" || !event.startsWith("forbidden:")) return next();
     log.push({ type: "refused", nsp: "/", id: socket.id, event });
     next(refusal("event refused", { code: "forbidden" }));
   });
