@@ -104,20 +104,27 @@ fn run(options: &Options, contender: &Contender, workload: &Workload) -> Result<
 
 fn report(options: &Options, all_series: &[Vec<Series>]) -> String {
     let durations = options.durations;
+    let command = ["bench/run"]
+        .into_iter()
+        .chain(options.typed.iter().map(String::as_str))
+        .collect::<Vec<_>>()
+        .join(" ");
     let mut text = format!(
-        "# Benchmark of {}\n\n`bench/run {}`: {} rounds, interleaved; each a fresh server, {} s of warm-up and {} s measured; idle connections held for {} s. \
+        "# Benchmark of {}\n\n`{}`: {} rounds, interleaved; each a fresh server, {} s of warm-up and {} s measured; idle connections held for {} s. \
+         The server runs on core {}, the load on core {}. \
          Medians, with the range in parentheses. What each figure means is in bench/README.md.\n\n{}\n",
         machine::date(),
-        options.typed.join(" "),
+        command,
         options.rounds,
         durations.warm_up.as_secs(),
         durations.window.as_secs(),
         durations.hold.as_secs(),
+        kernel::SERVER_CORE,
+        kernel::LOAD_CORE,
         machine::describe(&options.bench),
     );
     for (workload, series) in options.workloads.iter().zip(all_series) {
         text.push_str(&report::table(workload, &options.contenders, series));
-        text.push('\n');
     }
     text
 }

@@ -61,7 +61,29 @@ impl Series {
     }
 }
 
-/// The table of one workload; `series` is in the order of `contenders`.
+const FANOUT_HEAD: &[&str] = &[
+    "thousands of deliveries per CPU-second",
+    "× limit",
+    "× socketioxide",
+    "p50 ms",
+    "p99 ms",
+    "lost",
+    "repeated",
+    "reordered",
+    "rounds",
+];
+const CONDITIONS_HEAD: &[&str] = &[
+    "thousands of deliveries per second",
+    "events a read",
+    "server CPU",
+    "generator CPU",
+    "others on the server's core",
+    "generator delayed",
+    "other faults",
+];
+const IDLE_HEAD: &[&str] = &["KiB per connection", "× socketioxide", "rounds"];
+
+/// The tables of one workload; `series` is in the order of `contenders`.
 pub(crate) fn table(workload: &Workload, contenders: &[&Contender], series: &[Series]) -> String {
     let mut text = format!("### {}: {}\n\n", workload.name, workload.summary);
     let find = |name: &str| {
@@ -71,27 +93,31 @@ pub(crate) fn table(workload: &Workload, contenders: &[&Contender], series: &[Se
             .map(|index| &series[index])
     };
     let (limit, peer) = (find(LIMIT), find(PEER));
-    text.push_str(match workload.load {
+    let rows = |text: &mut String, head: &[&str], cells: &dyn Fn(&Series) -> Vec<String>| {
+        let _ = writeln!(text, "| server | {} |", head.join(" | "));
+        let _ = writeln!(text, "| --- |{}", " --- |".repeat(head.len()));
+        for (contender, series) in contenders.iter().zip(series) {
+            let _ = writeln!(
+                text,
+                "| {} | {} |",
+                contender.name,
+                cells(series).join(" | ")
+            );
+        }
+        text.push('\n');
+    };
+    match workload.load {
         Load::FanoutPaced { .. } | Load::FanoutInFlight { .. } => {
-            "| server | deliveries per CPU-second, thousands | × limit | × socketioxide | p50 ms | p99 ms | deliveries per second, thousands | events a read | lost | repeated | reordered | other faults | server CPU | generator CPU | other on its core | rounds |\n\
-             | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
-        }
-        Load::Idle { .. } => {
-            "| server | KiB per connection | × socketioxide | rounds |\n| --- | --- | --- | --- |\n"
-        }
-    });
-    for (contender, series) in contenders.iter().zip(series) {
-        let row = match workload.load {
-            Load::FanoutPaced { .. } | Load::FanoutInFlight { .. } => {
+            rows(&mut text, FANOUT_HEAD, &|series| {
                 fanout_cells(series, limit, peer)
-            }
-            Load::Idle { .. } => idle_cells(series, peer),
-        };
-        let _ = writeln!(text, "| {} | {} |", contender.name, row.join(" | "));
+            });
+            rows(&mut text, CONDITIONS_HEAD, &conditions_cells);
+        }
+        Load::Idle { .. } => rows(&mut text, IDLE_HEAD, &|series| idle_cells(series, peer)),
     }
     for (contender, series) in contenders.iter().zip(series) {
         for failure in &series.failures {
-            let _ = writeln!(text, "\n**{} failed**: {failure}", contender.name);
+            let _ = writeln!(text, "**{} failed**: {failure}\n", contender.name);
         }
     }
     text
@@ -107,16 +133,24 @@ fn fanout_cells(series: &Series, limit: Option<&Series>, peer: Option<&Series>) 
         ratio(own, peer.and_then(rate)),
         cell(series.delivery(|delivery| delivery.p50_ms), 2),
         cell(series.delivery(|delivery| delivery.p99_ms), 2),
-        cell(series.delivery(|delivery| delivery.per_second / 1e3), 0),
-        cell(series.delivery(|delivery| delivery.events_per_read), 1),
         faults.lost.to_string(),
         faults.repeated.to_string(),
         faults.reordered.to_string(),
-        (faults.garbled + faults.cut).to_string(),
+        series.rounds_cell(),
+    ]
+}
+
+/// What the figures were taken under.
+fn conditions_cells(series: &Series) -> Vec<String> {
+    let faults = series.faults();
+    vec![
+        cell(series.delivery(|delivery| delivery.per_second / 1e3), 0),
+        cell(series.delivery(|delivery| delivery.events_per_read), 1),
         percent(series.spread(|round| Some(round.server_share))),
         percent(series.spread(|round| Some(round.load_share))),
         percent(series.spread(|round| Some(round.server_core_foreign))),
-        series.rounds_cell(),
+        percent(series.spread(|round| Some(round.load_delay))),
+        (faults.garbled + faults.cut).to_string(),
     ]
 }
 

@@ -163,7 +163,7 @@ impl Room {
 
     /// One turn of the loop: waits up to `wait`, then reads what came. True when a watched timer has ticked.
     pub(crate) fn turn(&mut self, wait: Duration) -> Result<bool> {
-        let timeout = EpollTimeout::try_from(wait.as_millis().min(60_000) as u16)?;
+        let timeout = EpollTimeout::from(wait.as_millis().min(60_000) as u16);
         let count = match self.epoll.wait(&mut self.ready, timeout) {
             Err(Errno::EINTR) => 0,
             other => other?,
@@ -208,5 +208,81 @@ impl Room {
             self.clients[index] = None;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// An unmasked text frame.
+    fn frame(payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0x81, 126];
+        frame.extend((payload.len() as u16).to_be_bytes());
+        frame.extend(payload);
+        frame
+    }
+
+    /// Lets one client in, answers its first events with `answer`, and closes when the client does.
+    fn serve_one(answer: Vec<Vec<u8>>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut heard = [0; 4096];
+            let mut talk = |answer: Vec<u8>| {
+                assert!(stream.read(&mut heard).expect("the client") > 0);
+                stream.write_all(&answer).expect("the client");
+            };
+            let mut open = b"HTTP/1.1 101 Switching Protocols\r\n\r\n".to_vec();
+            open.extend(frame(b"0{}"));
+            talk(open);
+            talk(frame(b"40{}"));
+            talk(answer.concat());
+            while stream.read(&mut heard).is_ok_and(|count| count > 0) {}
+        });
+        address
+    }
+
+    fn event(seq: u64) -> Vec<u8> {
+        frame(&Event { seq, at_ns: 1 }.encode())
+    }
+
+    #[test]
+    fn what_a_server_does_wrong_is_counted() {
+        let garbled = frame(b"42[\"event\",{}]");
+        // Never published.
+        let invented = event(9);
+        let address = serve_one(vec![
+            event(0),
+            event(2),
+            event(2),
+            event(1),
+            garbled,
+            invented,
+        ]);
+        let mut room = Room::new().expect("epoll");
+        room.connect(address, 1).expect("a connection");
+        room.publish((0..4).map(|_| Instant::now()))
+            .expect("a publish");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while room.faults.garbled < 2 && Instant::now() < deadline {
+            room.turn(Duration::from_millis(10)).expect("a turn");
+        }
+        assert_eq!(
+            room.faults(),
+            Faults {
+                lost: 1,
+                repeated: 1,
+                reordered: 1,
+                garbled: 2,
+                cut: 0
+            }
+        );
+        assert_eq!((room.complete(), room.tally.deliveries), (3, 3));
     }
 }

@@ -96,7 +96,7 @@ impl Spread {
         let mut sorted: Vec<f64> = values.collect();
         sorted.sort_by(f64::total_cmp);
         let middle = sorted.len() / 2;
-        let median = if sorted.len() % 2 == 0 {
+        let median = if sorted.len().is_multiple_of(2) {
             (*sorted.get(middle.checked_sub(1)?)? + sorted[middle]) / 2.0
         } else {
             sorted[middle]
