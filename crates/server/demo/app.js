@@ -110,6 +110,9 @@ async function subscribe() {
       return;
     }
     transcript.note(`#${name} is closed to you.`);
+    people.show(undefined, connection.user);
+    outbox.open();
+    return;
   }
   outbox.open();
   try {

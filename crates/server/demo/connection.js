@@ -69,7 +69,9 @@ export class Connection extends EventTarget {
     try {
       answer = await this.#socket.timeout(ANSWER_MS).emitWithAck(event, ...args);
     } catch {
-      throw new Refusal("unanswered", "The connection was lost before the server answered.");
+      const late = "The server didn't answer in time.";
+      const lost = "The connection broke before the server answered.";
+      throw new Refusal("unanswered", this.#socket.connected ? late : lost);
     }
     if (answer?.ok) return answer;
     throw new Refusal(answer?.code ?? "internal", answer?.message ?? "The server refused.");

@@ -8,7 +8,6 @@ const SENTENCES = {
   forbidden: "You aren't allowed to do that here.",
   too_large: "That message is too large for this server.",
   unauthenticated: "The server doesn't know who you are.",
-  unanswered: "The server didn't answer in time.",
   unavailable: "The server can't do that right now.",
 };
 

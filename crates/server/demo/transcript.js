@@ -189,13 +189,13 @@ export class Transcript {
     if (!element) return;
     const { status, refusal } = message;
     element.dataset.status = status;
-    const word = { waiting: "sending", flying: "sending", failed: "not sent" }[status] ?? "";
+    const lost = refusal?.code === "unanswered";
+    const word = { waiting: "sending", flying: "sending", failed: lost ? "not confirmed" : "not sent" }[status] ?? "";
     element.querySelector(".status").textContent = word;
 
     const failure = element.querySelector(".failure");
     failure.replaceChildren();
     if (status !== "failed") return;
-    const lost = refusal.code === "unanswered";
     const again = button("Retry", () => this.#again(message));
     const discard = button("Discard", () => this.#discard(message));
     failure.append(make("p", "", lost ? "It may not have arrived." : "It was refused."), again, discard);
