@@ -49,6 +49,12 @@ impl Client {
         stream.write_all(&client_frame(Opcode::Text, b"40"))?;
         expect_packet(&mut stream, &mut bytes, b"40{")?;
 
+        // A ping may have come along; it wants its answer now, not with the next read.
+        let mut messages = 0;
+        let (taken, open) = parse(&mut stream, &bytes, &mut |_| messages += 1)?;
+        ensure!(open && messages == 0, "more than a handshake came");
+        bytes.drain(..taken);
+
         stream.set_nonblocking(true)?;
         Ok(Self {
             stream,

@@ -17,6 +17,8 @@ mod sequence;
 mod server;
 mod workload;
 
+use std::process::ExitCode;
+
 use anyhow::{Context, Result};
 
 use crate::options::{Options, USAGE};
@@ -27,11 +29,29 @@ use crate::workload::Workload;
 /// One connection each, and what a process has open besides.
 const OPEN_FILES_MIN: u64 = 10_100;
 
-fn main() -> Result<()> {
-    let Some(options) = Options::parse(std::env::args().skip(1))? else {
-        println!("{USAGE}");
-        return Ok(());
+fn main() -> ExitCode {
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("{error:#}\n{USAGE}");
+            return ExitCode::from(2);
+        }
     };
+    match compare(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Measures, prints and keeps the report.
+fn compare(options: &Options) -> Result<()> {
     kernel::run_on(kernel::LOAD_CORE)?;
     let open_files = kernel::raise_open_files()?;
     anyhow::ensure!(
@@ -39,8 +59,8 @@ fn main() -> Result<()> {
         "{open_files} open files are allowed, {OPEN_FILES_MIN} are needed: raise `ulimit -Hn`"
     );
 
-    let all_series = measure(&options);
-    let report = report(&options, &all_series);
+    let all_series = measure(options);
+    let report = report(options, &all_series);
     println!("{report}");
     // A part of the matrix is for the eye; only a whole run is a record.
     if options.whole {
@@ -51,6 +71,12 @@ fn main() -> Result<()> {
         std::fs::write(&path, report).with_context(|| path.display().to_string())?;
         eprintln!("written to {}", path.display());
     }
+    let failures: usize = all_series
+        .iter()
+        .flatten()
+        .map(|series| series.failures.len())
+        .sum();
+    anyhow::ensure!(failures == 0, "{failures} rounds failed");
     Ok(())
 }
 

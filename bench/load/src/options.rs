@@ -57,7 +57,7 @@ impl Options {
                 "--servers" => servers = Some(value()?),
                 "--workloads" => workloads = Some(value()?),
                 "--help" | "-h" => return Ok(None),
-                other => bail!("unknown option {other}\n{USAGE}"),
+                other => bail!("unknown option {other}"),
             }
         }
         let seconds = |full, short| Duration::from_secs(if quick { short } else { full });
@@ -89,7 +89,7 @@ fn choose<T>(
     };
     for name in names.split(',') {
         if !all.iter().any(|one| name_of(one) == name) {
-            bail!("there is no {name:?}\n{USAGE}");
+            bail!("there is no {name:?}");
         }
     }
     Ok(all

@@ -176,10 +176,8 @@ fn idle(server: &Server, durations: Durations, connections: usize) -> Result<Rou
     room.rest(durations.hold)?;
     let usage = begun.until(Accounts::now(server.pid())?);
     let after = kernel::resident_kib(server.pid())?;
-    ensure!(
-        room.faults() == Faults::default(),
-        "idle connections were closed"
-    );
+    let faults = room.faults();
+    ensure!(faults == Faults::default(), "not idle: {faults:?}");
     let kib = after.saturating_sub(before) as f64 / connections as f64;
     Ok(Round::idle(kib, &usage))
 }
