@@ -65,13 +65,10 @@ impl Check {
         let (bit, set) = match key {
             Key::Other => return,
             Key::Placeholder => (PLACEHOLDER, scalar == "true"),
+            // JSON knows no `+`, so what parses is digits only.
             Key::Num => {
-                let digits = scalar.bytes().all(|byte| byte.is_ascii_digit());
                 let num = scalar.parse::<usize>();
-                (
-                    NUM_VALID,
-                    digits && num.is_ok_and(|num| num < self.attachments),
-                )
+                (NUM_VALID, num.is_ok_and(|num| num < self.attachments))
             }
         };
         *level = if set { *level | bit } else { *level & !bit };
