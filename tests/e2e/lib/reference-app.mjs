@@ -40,7 +40,8 @@ OP      {from?: "socket"|"io", to?: [room], except?: [room], broadcast?: bool, v
 NAMESPACES, static but for the pattern. An ack is optional everywhere; "→ x" means that the ack, if any, is called with x.
   /          every event below.
   /admin     on connect emits welcome("admin") at once; `echo`, `op`, `join`, `bye`
-  /auth      two connect middlewares, in this order; `echo`, `data:get`, `handshake`
+  /auth      two connect middlewares, in this order; on connect joins `user:NAME`; `echo`, `data:get`, `handshake`, `room:join`,
+             `chat:message`
                1 auth.token: absent → Error("token missing"), no data · "expired" → Error("token expired"), data
                  {code:"token_expired", at:1700000000, nested:[1,{a:null}]} · "good-NAME" → the socket's data = {user:NAME}
                  · anything else → Error("token refused"), data "plain text"
@@ -64,6 +65,9 @@ EVENTS
                secure = over TLS; xdomain = it had an Origin header
   bye (close) →             no answer: socket.disconnect(close)
   ack:late →                holds the ack until /__release
+  room:join (roomId) → "room:"+roomId     joins that
+  chat:message ({roomId, content}) → id   message = {id, user, roomId, content}, id counts from 1; emits chat:message(message) to
+               room:{roomId} of the namespace, the sender too
   forbidden:… →             event middleware refuses each event whose name begins so, with Error("event refused"), data
                             {code:"forbidden"}; the handler, which would answer "handled", never runs
   any other event           nothing happens (on_any sees it)
@@ -77,6 +81,7 @@ const number = (name, fallback) => (env[name] === undefined ? fallback : Number(
 const log = [];
 const heldAcks = [];
 const slowGates = [];
+let savedMessages = 0;
 
 const http = createServer(control);
 const io = new Server(http, {
@@ -139,7 +144,12 @@ io.of("/auth")
     next();
   })
   .use((socket, next) => next(socket.data.user === "banned" ? refusal("banned", { reason: "banned" }) : undefined))
-  .on("connection", connectWith(["echo", "data:get", "handshake"]));
+  .on(
+    "connection",
+    connectWith(["echo", "data:get", "handshake", "room:join", "chat:message"], (socket) =>
+      socket.join(`user:${socket.data.user}`),
+    ),
+  );
 
 io.of("/slow")
   .use((_socket, next) => slowGates.push(next))
@@ -227,6 +237,15 @@ const events = {
   "ack:late"(socket, ack) {
     heldAcks.push(() => ack("late"));
     log.push({ type: "held", nsp: socket.nsp.name, id: socket.id });
+  },
+  "room:join"(socket, roomId, ack) {
+    socket.join(`room:${roomId}`);
+    ack?.(`room:${roomId}`);
+  },
+  "chat:message"(socket, { roomId, content }, ack) {
+    const message = { id: ++savedMessages, user: socket.data.user, roomId, content };
+    socket.nsp.to(`room:${roomId}`).emit("chat:message", message);
+    ack?.(message.id);
   },
   "forbidden:event"(_socket, ack) {
     ack?.("handled");

@@ -1,0 +1,321 @@
+// The `tidings` server as a program: how it starts, what it prints, health, `token`, signals, exit codes (PRODUCT.md, "Command line").
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { once } from "node:events";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { Client, newest } from "./lib/clients.mjs";
+import { request } from "./lib/http.mjs";
+import { AUTH, CHANNELS, enter, QUIET, serving, start, startDev, user } from "./lib/server.mjs";
+import { freePort, runBinary } from "./lib/targets.mjs";
+import { claimsOf, SECRET, tokenOf } from "./lib/tokens.mjs";
+import { until } from "./lib/wait.mjs";
+
+// Runs to its end: {code, stdout (lines), stderr}.
+async function run(args, env = {}) {
+  const child = runBinary(args, { ...QUIET, ...env });
+  const timer = setTimeout(() => child.child.kill("SIGKILL"), 15_000);
+  const { code } = await child.exited;
+  clearTimeout(timer);
+  return { code, stdout: child.lines, stderr: child.stderr };
+}
+
+// A config file for as long as the play takes.
+async function withConfig(text, play) {
+  const place = mkdtempSync(join(tmpdir(), "tidings-e2e-"));
+  const file = join(place, "tidings.toml");
+  writeFileSync(file, text);
+  try {
+    return await play(file);
+  } finally {
+    rmSync(place, { recursive: true });
+  }
+}
+
+const serveConfig = (text, env) => withConfig(text, (file) => run(["serve", "--listen", "127.0.0.1:0", "--config", file], env));
+
+describe("serve --dev", { concurrency: true }, () => {
+  test("prints token, api-key, demo, and then the ready line, and nothing else on stdout", async () => {
+    const server = await startDev();
+    assert.equal(server.lines.length, 4, server.lines.join("\n"));
+    const [token, key, demo, ready] = server.lines;
+    assert.match(token, /^token [\w-]+\.[\w-]+\.[\w-]+$/);
+    assert.match(key, /^api-key \S{20,}$/);
+    assert.equal(demo, `demo ${server.url}/demo/`);
+    assert.equal(ready, `tidings ready ${server.url}`);
+    assert.match(server.url, /^http:\/\/127\.0\.0\.1:\d+$/);
+
+    const client = await user(server, "", { token: token.slice("token ".length) }).connected();
+    assert.equal((await client.ask("subscribe", "anything at all")).ok, true);
+    assert.match((await client.ask("publish", "anything at all", "e", 1)).id, /-/);
+    await client.sawEvent("e");
+    assert.equal((await client.ask("presence", "anything at all")).count, 1);
+    client.close();
+    assert.deepEqual(await server.stop(), { code: 0, signal: null });
+  });
+
+  test("has a key of its own each time", async () => {
+    const [one, two] = await Promise.all([startDev(), startDev()]);
+    assert.notEqual(one.lines[0], two.lines[0]);
+    const stranger = user(two, "", { token: one.lines[0].slice("token ".length) });
+    assert.equal((await stranger.sawError()).data.code, "token_signature");
+    await Promise.all([one.stop(), two.stop()]);
+  });
+
+  test("serves the demo", async () => {
+    const server = await startDev();
+    const { status, headers, body } = await request("GET", `${server.url}/demo/`);
+    assert.equal(status, 200);
+    assert.match(headers["content-type"], /^text\/html/);
+    assert.match(body, /<title>/);
+    await server.stop();
+  });
+
+  test("without --dev there is no demo", async () => {
+    await serving({}, async (server) => assert.equal((await request("GET", `${server.url}/demo/`)).status, 404));
+  });
+
+  test("binds loopback only", async () => {
+    const { code, stdout, stderr } = await run(["serve", "--dev", "--listen", "0.0.0.0:0"]);
+    assert.notEqual(code, 0);
+    assert.deepEqual(stdout, []);
+    assert.match(stderr, /loopback|127\.0\.0\.1/i);
+  });
+});
+
+describe("what stops it from starting", { concurrency: true }, () => {
+  test("no key and no anonymous: it says what to set", async () => {
+    for (const config of ["", CHANNELS, "[auth]\nanonymous = false\n"]) {
+      const { code, stdout, stderr } = await serveConfig(config);
+      assert.equal(code, 1);
+      assert.deepEqual(stdout, []);
+      assert.match(stderr, /hs256/);
+      assert.match(stderr, /anonymous/);
+    }
+  });
+
+  test("neither --dev nor a config", async () => {
+    const { code, stderr } = await run(["serve", "--listen", "127.0.0.1:0"]);
+    assert.notEqual(code, 0);
+    assert.match(stderr, /hs256/);
+  });
+
+  test("an unknown key in the config is named", async () => {
+    for (const config of ["lisen = 1\n", "[auth]\nhs265 = 'x'\n", "[limits]\nsubscription = 2\n", "[[channels]]\nmatch = '*'\nsubscrib = 'user'\n"]) {
+      const { code, stdout, stderr } = await serveConfig(config);
+      assert.ok(code === 1 || code === 2, `exit ${code}`);
+      assert.deepEqual(stdout, []);
+      assert.match(stderr, /lisen|hs265|subscription|subscrib/);
+    }
+  });
+
+  test("a value that means nothing is named", async () => {
+    for (const [config, name] of [
+      [`${AUTH}[[channels]]\nmatch = "*"\nsubscribe = "everyone"\n`, /everyone|subscribe/],
+      [`${AUTH}[limits]\nsubscriptions = "many"\n`, /subscriptions/],
+      [`allowed_origins = ["app.example/path"]\n${AUTH}`, /app\.example|allowed_origins/],
+      [`listen = [\n`, /toml|config|line 1/i],
+    ]) {
+      const { code, stderr } = await serveConfig(config);
+      assert.ok(code === 1 || code === 2, `exit ${code}`);
+      assert.match(stderr, name);
+    }
+  });
+
+  test("a variable that the config names and nobody set", async () => {
+    const { code, stderr } = await serveConfig('[auth]\nhs256 = { env = "NOT_SET_ANYWHERE" }\n');
+    assert.notEqual(code, 0);
+    assert.match(stderr, /NOT_SET_ANYWHERE/);
+  });
+
+  test("a config that isn't there is named", async () => {
+    const { code, stderr } = await run(["serve", "--config", "/nowhere/tidings.toml"]);
+    assert.ok(code === 1 || code === 2, `exit ${code}`);
+    assert.match(stderr, /\/nowhere\/tidings\.toml/);
+  });
+
+  test("a port that is taken is named", async () => {
+    const taken = createServer().listen(0, "127.0.0.1");
+    await once(taken, "listening");
+    const { port } = taken.address();
+    const { code, stdout, stderr } = await run(["serve", "--dev", "--listen", `127.0.0.1:${port}`]);
+    assert.equal(code, 1);
+    assert.deepEqual(stdout, []);
+    assert.match(stderr, new RegExp(String(port)));
+    taken.close();
+  });
+
+  test("wrong usage is exit code 2", async () => {
+    for (const args of [[], ["nonsense"], ["serve", "--nonsense"], ["serve", "--listen"], ["token"], ["token", "--user"]]) {
+      const { code, stdout, stderr } = await run(args, { TIDINGS_AUTH__HS256: SECRET });
+      assert.equal(code, 2, `tidings ${args.join(" ")}`);
+      assert.deepEqual(stdout, []);
+      assert.ok(stderr.length > 0);
+    }
+  });
+
+  test("--help and --version are exit code 0", async () => {
+    for (const flag of ["--help", "--version"]) {
+      const { code, stdout } = await run([flag]);
+      assert.equal(code, 0);
+      assert.match(stdout.join("\n"), /tidings/i);
+    }
+  });
+});
+
+describe("serve with a config", { concurrency: true }, () => {
+  test("prints the ready line alone", async () => {
+    await serving({}, async (server) => assert.deepEqual(server.lines, [`tidings ready ${server.url}`]));
+  });
+
+  test("scalars come from the environment too", async () => {
+    const env = { TIDINGS_AUTH__HS256: SECRET, TIDINGS_LIMITS__SUBSCRIPTIONS: "1" };
+    await serving({ auth: "", env }, async (server) => {
+      const ann = await enter(server, "ann");
+      assert.equal((await ann.ask("subscribe", "open:1")).ok, true);
+      assert.equal((await ann.ask("subscribe", "open:2")).code, "too_many_channels");
+      ann.close();
+    });
+  });
+
+  test("a plain string as the key", async () => {
+    await serving({ auth: `[auth]\nhs256 = "${SECRET}"\n` }, async (server) => (await enter(server, "ann")).close());
+  });
+
+  test("listen in the config, a flag wins over it", async () => {
+    const port = await freePort();
+    await serving({ top: 'listen = "127.0.0.1:1"', listen: `127.0.0.1:${port}` }, async (server) =>
+      assert.equal(server.port, port),
+    );
+  });
+
+  test("--json logs one JSON object a line", async () => {
+    const server = await start({ args: ["--json"] });
+    (await enter(server, "ann")).close();
+    await server.stop();
+    const lines = server.stderr.split("\n").filter(Boolean);
+    assert.ok(lines.length > 0);
+    for (const line of lines) assert.equal(typeof JSON.parse(line), "object");
+  });
+});
+
+describe("health", { concurrency: true }, () => {
+  const health = async (url) =>
+    Promise.all(["/healthz", "/readyz"].map(async (path) => (await request("GET", url + path)).status));
+
+  test("on the main listener and on the admin listener", async () => {
+    const port = await freePort();
+    await serving({ more: `[admin]\nlisten = "127.0.0.1:${port}"\n`, env: { TIDINGS_ADMIN__LISTEN: `127.0.0.1:${port}` } }, async (server) => {
+      assert.deepEqual(await health(server.url), [200, 200]);
+      assert.deepEqual(await health(`http://127.0.0.1:${port}`), [200, 200]);
+      assert.equal((await request("GET", `http://127.0.0.1:${port}/socket.io/?EIO=4&transport=polling`)).status, 404);
+    });
+  });
+
+  test("the admin listener can be off", async () => {
+    await serving({}, async (server) => assert.deepEqual(await health(server.url), [200, 200]));
+  });
+
+  test("other paths are 404", async () => {
+    await serving({}, async (server) => {
+      for (const path of ["/", "/nowhere", "/socket.io", "/console/"])
+        assert.equal((await request("GET", server.url + path)).status, 404, path);
+    });
+  });
+});
+
+describe("token", { concurrency: true }, () => {
+  const env = { TIDINGS_AUTH__HS256: SECRET };
+
+  test("prints one that says what the flags say", async () => {
+    const args = ["token", "--user", "ann", "--subscribe", "room:*", "--publish", "room:7", "--expires", "1h"];
+    const { code, stdout, stderr } = await run(args, env);
+    assert.equal(code, 0, stderr);
+    assert.equal(stdout.length, 1);
+    const claims = claimsOf(stdout[0]);
+    assert.equal(claims.sub, "ann");
+    assert.deepEqual(claims.channels, { subscribe: ["room:*"], publish: ["room:7"] });
+    const seconds = claims.exp - Date.now() / 1000;
+    assert.ok(seconds > 3500 && seconds <= 3601, `${seconds} s`);
+
+    await serving({}, async (server) => {
+      const ann = await user(server, "ann", { token: stdout[0] }).connected();
+      assert.equal((await ann.ask("subscribe", "room:1")).ok, true);
+      assert.equal((await ann.ask("publish", "room:7", "e", 1)).ok, true);
+      assert.equal((await ann.ask("publish", "room:8", "e", 1)).code, "forbidden");
+      ann.close();
+    });
+  });
+
+  test("takes several patterns", async () => {
+    const args = ["token", "--user", "ann", "--subscribe", "a", "--subscribe", "b", "--expires", "90s"];
+    const { code, stdout, stderr } = await run(args, env);
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(claimsOf(stdout[0]).channels.subscribe, ["a", "b"]);
+  });
+
+  test("with the key of a config", async () => {
+    await withConfig(AUTH, async (file) => {
+      const { code, stdout, stderr } = await run(["token", "--user", "ann", "--config", file]);
+      assert.equal(code, 0, stderr);
+      assert.equal(claimsOf(stdout[0]).sub, "ann");
+    });
+  });
+
+  test("without a key it says what to set", async () => {
+    const { code, stdout, stderr } = await run(["token", "--user", "ann"]);
+    assert.equal(code, 1);
+    assert.deepEqual(stdout, []);
+    assert.match(stderr, /hs256/i);
+  });
+
+  test("a duration that is none is wrong usage", async () => {
+    const { code, stderr } = await run(["token", "--user", "ann", "--expires", "soon"], env);
+    assert.equal(code, 2);
+    assert.match(stderr, /soon|expires/);
+  });
+});
+
+describe("signals", { concurrency: true }, () => {
+  for (const signal of ["SIGTERM", "SIGINT"]) {
+    test(`${signal}: clients see a transport close, exit code 0`, async () => {
+      const server = await start();
+      const clients = [];
+      for (const transports of [["polling"], ["websocket"]]) clients.push(await enter(server, "ann", { transports }));
+      assert.deepEqual(await server.stop(signal), { code: 0, signal: null });
+      for (const client of clients)
+        assert.match((await client.sawDisconnect()).disconnect, /^transport (close|error)$/);
+    });
+  }
+
+  test("clients come back to a server that starts again in its place", async () => {
+    const listen = `127.0.0.1:${await freePort()}`;
+    const first = await start({ listen });
+    const again = { reconnection: true, reconnectionDelay: 20, reconnectionDelayMax: 100 };
+    const clients = [];
+    for (const transports of [["polling"], ["websocket"], ["polling", "websocket"]])
+      clients.push(await enter(first, "ann", { transports, ...again }));
+    const { cursor } = await clients[0].ask("subscribe", "open:a");
+    await first.stop();
+    for (const client of clients) await client.sawDisconnect();
+    const second = await start({ listen });
+    await until("all are back", () => clients.every((client) => client.ids.length === 2 && client.socket.connected));
+    const answer = await clients[0].ask("subscribe", "open:a");
+    assert.notEqual(answer.cursor.split("-")[0], cursor.split("-")[0], "a new epoch, since nothing was kept");
+    for (const client of clients) client.close();
+    await second.stop();
+  });
+
+  test("a second signal while a client doesn't let go ends it all the same", async () => {
+    const server = await start();
+    const client = new Client(newest, server.url, { transports: ["polling"], auth: { token: tokenOf("ann") } });
+    await client.connected();
+    server.child.kill("SIGTERM");
+    server.child.kill("SIGTERM");
+    const { code, signal } = await server.stop("SIGTERM");
+    assert.ok(code !== null || signal === "SIGTERM");
+    client.close();
+  });
+});

@@ -1,0 +1,48 @@
+#!/bin/sh
+# End-to-end tests with stock clients: tests/e2e/run.sh [tidings|reference] [FILE.test.mjs …]
+#
+# `tidings` (the default) tests the built binaries, beside npm's socket.io server; `reference` plays the library's tests against
+# npm's server itself, to see that they are right. Installs what it needs into this folder: the npm packages of
+# package-lock.json, and a Python environment with python/requirements.txt. Chromium comes from Debian where there is none.
+set -eu
+cd "$(dirname "$0")"
+
+target=${1:-tidings}
+[ $# -eq 0 ] || shift
+case $target in
+  tidings | reference) ;;
+  *) echo "usage: $0 [tidings|reference] [FILE.test.mjs …]" >&2; exit 2 ;;
+esac
+
+say() { echo "e2e: $*" >&2; }
+
+if ! cmp -s package-lock.json node_modules/.installed-lock; then
+  say "installing the npm packages"
+  # `npm ci` can refuse a lock file without addresses; installing again from the same lock file gives the same versions
+  npm ci --no-audit --no-fund >&2 || npm install --no-save --no-audit --no-fund >&2
+  cp package-lock.json node_modules/.installed-lock
+fi
+
+if ! cmp -s python/requirements.txt .venv/.installed-requirements; then
+  say "making the Python environment"
+  rm -rf .venv
+  python3 -m venv .venv
+  .venv/bin/pip install --quiet --disable-pip-version-check -r python/requirements.txt >&2
+  cp python/requirements.txt .venv/.installed-requirements
+fi
+
+if [ "$target" = tidings ] && [ ! -x "${CHROMIUM:-/usr/bin/chromium}" ]; then
+  say "installing Chromium"
+  sudo=
+  [ "$(id -u)" -eq 0 ] || sudo=sudo
+  $sudo apt-get update -qq >&2
+  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends chromium >&2
+fi
+
+if [ $# -eq 0 ]; then
+  set -- compat.test.mjs order.test.mjs python.test.mjs wire-*.test.mjs
+  [ "$target" = reference ] || set -- "$@" binary-*.test.mjs demo.test.mjs
+fi
+
+# One file at a time: each starts servers of its own, and timeouts on a busy machine say nothing.
+TIDINGS_E2E_TARGET=$target exec node --test --test-concurrency=1 --test-reporter="${TIDINGS_E2E_REPORTER:-spec}" "$@"
