@@ -135,3 +135,70 @@ pub(super) fn take<'b>(input: &mut &'b mut [u8], bytes: usize) -> &'b mut [u8] {
     *input = rest;
     taken
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Decoder;
+
+    /// A masked frame whose mask changes nothing.
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut out = vec![first, 0x80 | 127];
+        out.extend_from_slice(&(payload.len() as u64).to_be_bytes());
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(payload);
+        out
+    }
+
+    fn count(decoder: &mut Decoder, mut read: Vec<u8>) -> usize {
+        let mut input = &mut read[..];
+        let mut messages = 0;
+        while decoder.next(&mut input, 1_000_000).unwrap().is_some() {
+            messages += 1;
+        }
+        messages
+    }
+
+    #[test]
+    fn whole_frames_need_no_memory() {
+        let mut decoder = Decoder::new();
+        let mut read = [frame(0x81, b"text"), frame(0x89, b"ping"), frame(0x82, b"")].concat();
+        let mut input = &mut read[..];
+        for _ in 0..3 {
+            assert!(decoder.next(&mut input, 1000).unwrap().is_some());
+            assert!(decoder.partial.is_none());
+        }
+    }
+
+    #[test]
+    fn what_was_kept_is_freed() {
+        let mut decoder = Decoder::new();
+        let stream = [
+            frame(0x01, b"in "),
+            frame(0x89, b"ping"),
+            frame(0x80, b"pieces"),
+        ]
+        .concat();
+        for (index, byte) in stream.iter().enumerate() {
+            let messages = count(&mut decoder, vec![*byte]);
+            let is_end = index + 1 == stream.len();
+            assert_eq!(decoder.partial.is_none(), is_end);
+            assert!(!is_end || messages == 1);
+        }
+    }
+
+    #[test]
+    fn memory_is_for_what_has_arrived() {
+        let mut decoder = Decoder::new();
+        let stream = frame(0x82, &[7; 900_000]);
+        let mut received_bytes = 0;
+        for piece in stream[..800_000].chunks(1000) {
+            assert_eq!(count(&mut decoder, piece.to_vec()), 0);
+            received_bytes += piece.len();
+            let capacity = decoder.partial.as_ref().unwrap().capacity();
+            assert!(
+                capacity <= (2 * received_bytes).min(1_000_000),
+                "{capacity} after {received_bytes}"
+            );
+        }
+    }
+}

@@ -66,6 +66,11 @@ impl Partial {
         self.head_bytes + message_bytes + control_bytes
     }
 
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.message.capacity() + self.control.capacity()
+    }
+
     /// Goes through `input` up to the end of a message.
     pub(super) fn advance<'b>(
         &mut self,
