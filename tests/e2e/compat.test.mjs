@@ -18,8 +18,12 @@ after(() => Promise.all((apps ?? []).map((app) => app.stop())));
 async function play(app, version, transport, scenario) {
   const run = new Run(app, version, transport);
   await run.begin();
-  await scenario(run);
-  return run.end();
+  try {
+    await scenario(run);
+    return await run.end();
+  } finally {
+    run.abort();
+  }
 }
 
 function compare(name, transport, [reference, other]) {

@@ -266,13 +266,14 @@ describe("the demo", () => {
           await shows(bob, "Good morning! Has anybody seen the release notes?");
           await say(bob, "Yes: one binary, and the tab next door gets every word. A long line follows to see how it wraps on a narrow screen.");
           await say(bob, "https://example.org/a/very/long/address/that/has/no/place/to/break/but/must/not/push/the/page/aside/" + "x".repeat(80));
-          await say(ann, "🙂");
-          await shows(bob, "🙂");
+          await say(ann, "Then I am next door.");
+          await shows(bob, "Then I am next door.");
           await by(bob, "composer").pressSequentially("so");
           await until("the note", async () => {
             if (/typing/.test(await by(ann, "typing").textContent())) return true;
             await by(bob, "composer").pressSequentially(" so");
           });
+          await until("nothing is on its way", async () => (await ann.locator("[data-status=waiting], [data-status=flying]").count()) === 0);
           await ann.screenshot({ path: join(artifacts, `chat-${name}-${colorScheme}.png`) });
           assert.equal(await sidewaysOf(ann), 0, "nothing sticks out at the side");
           const { bottom, height } = await ann.evaluate(() => {

@@ -1,6 +1,7 @@
 // Stock socket.io clients that write down what they see.
 import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
+import { endLater } from "./leftovers.mjs";
 import { DEADLINE_MS, until, within } from "./wait.mjs";
 
 const require = createRequire(import.meta.url);
@@ -27,6 +28,7 @@ export class Client {
   constructor(io, url, { nsp = "/", ...options } = {}) {
     this.socket = io(url + nsp, { forceNew: true, reconnection: false, ...options });
     this.upgrades = options.transports?.length > 1;
+    this.ended = endLater(() => this.close());
     this.socket.on("connect", () => {
       this.ids.push(this.socket.id);
       this.records.push({ connect: this.socket.id });
@@ -96,6 +98,7 @@ export class Client {
   sawDisconnect = () => this.saw("disconnect", (record) => "disconnect" in record);
 
   close() {
+    this.ended();
     this.socket.disconnect();
   }
 }

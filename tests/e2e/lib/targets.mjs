@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { requestJson } from "./http.mjs";
+import { endLater } from "./leftovers.mjs";
 import { until, within } from "./wait.mjs";
 
 const folder = resolve(import.meta.dirname, "..");
@@ -33,6 +34,7 @@ class Process {
     });
     this.ended = false;
     this.exited.then(() => (this.ended = true));
+    this.exited.then(endLater(() => this.child.kill("SIGKILL")));
     createInterface({ input: this.child.stdout }).on("line", (line) => this.lines.push(line));
     this.child.stderr.on("data", (chunk) => (this.stderr += chunk));
     process.once("exit", () => this.child.kill("SIGKILL"));

@@ -45,9 +45,14 @@ export class Run {
     this.#notes.push({ [what]: value });
   }
 
+  // What a scenario that failed must not leave to the next one.
+  abort() {
+    for (const client of this.#clients.values()) client.close();
+  }
+
   // Says good-bye, waits until the server has nothing left of any of it.
   async end() {
-    for (const client of this.#clients.values()) client.close();
+    this.abort();
     await this.app.quiet();
     return this.transcript((await this.app.log()).slice(this.#logStart));
   }

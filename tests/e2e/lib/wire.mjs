@@ -2,6 +2,7 @@
 import net from "node:net";
 import WebSocket from "ws";
 import { request } from "./http.mjs";
+import { endLater } from "./leftovers.mjs";
 import { Inbox, within } from "./wait.mjs";
 
 export const SEPARATOR = "\x1e";
@@ -89,6 +90,7 @@ export class Socket {
     this.ws.on("error", () => {});
     this.closed = new Promise((done) => this.ws.on("close", (code, reason) => done({ code, reason: reason.toString() })));
     this.closed.then((close) => this.#inbox.push({ closed: close }));
+    this.closed.then(endLater(() => this.cut()));
     // {101} or the refusal {status, headers, body}
     this.answered = new Promise((done) => {
       this.ws.on("open", () => done({ status: 101 }));
