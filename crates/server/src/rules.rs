@@ -59,9 +59,7 @@ pub(crate) struct Rule {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RuleError {
     /// `owner` without `{user}`.
-    #[error(
-        "`owner` needs `{{user}}` in `match`, which stands for the owner's `sub`, as in `box:{{user}}`"
-    )]
+    #[error("`owner` needs `{{user}}` in `match`, which stands for the owner's `sub`, as in `box:{{user}}`")]
     NoUser,
     /// `owner` where two users could own one channel.
     #[error(
@@ -140,8 +138,7 @@ impl Rules {
             _ if own_channel => return Err(RuleError::OwnChannel),
             _ => {}
         }
-        let takes_all =
-            |earlier: &&Rule| earlier.pattern.matches_all() || earlier.pattern == rule.pattern;
+        let takes_all = |earlier: &&Rule| earlier.pattern.matches_all() || earlier.pattern == rule.pattern;
         if let Some(earlier) = self.0.iter().find(takes_all) {
             return Err(RuleError::Unreachable(earlier.pattern.clone()));
         }
@@ -167,13 +164,9 @@ impl Rules {
         let rule = self.0.iter().find(|rule| rule.pattern.matches(channel));
         let presence = rule.is_some_and(|rule| rule.presence);
         let allowed = match (action, channel.strip_prefix(OWN_CHANNEL_PREFIX)) {
-            (Action::Publish, _) => {
-                rule.is_some_and(|rule| rule.allows(rule.publish, action, channel, user))
-            }
+            (Action::Publish, _) => rule.is_some_and(|rule| rule.allows(rule.publish, action, channel, user)),
             (_, Some(owner)) => user.is_some_and(|user| user.sub == owner),
-            (_, None) => {
-                rule.is_some_and(|rule| rule.allows(rule.subscribe, action, channel, user))
-            }
+            (_, None) => rule.is_some_and(|rule| rule.allows(rule.subscribe, action, channel, user)),
         };
         let allowed = allowed && (action != Action::Presence || presence);
         Decision { allowed, presence }
@@ -193,9 +186,7 @@ impl Rule {
 
 /// Whether clients can name such a channel: 1 to 255 bytes, no control characters, no `/` first.
 pub(crate) fn is_channel_name(name: &str) -> bool {
-    (1..=CHANNEL_BYTES_MAX).contains(&name.len())
-        && !name.starts_with('/')
-        && !name.chars().any(char::is_control)
+    (1..=CHANNEL_BYTES_MAX).contains(&name.len()) && !name.starts_with('/') && !name.chars().any(char::is_control)
 }
 
 #[cfg(test)]
@@ -216,9 +207,7 @@ mod tests {
     fn rules(list: &[(&str, Policy, Policy, bool)]) -> Rules {
         let mut rules = Rules::default();
         for (text, subscribe, publish, presence) in list {
-            rules
-                .push(rule(text, *subscribe, *publish, *presence))
-                .unwrap();
+            rules.push(rule(text, *subscribe, *publish, *presence)).unwrap();
         }
         rules
     }
@@ -319,10 +308,7 @@ mod tests {
         check(
             &rules,
             Some(&ann),
-            &[
-                (Subscribe, "room:staff", false),
-                (Subscribe, "room:1", true),
-            ],
+            &[(Subscribe, "room:staff", false), (Subscribe, "room:1", true)],
         );
         assert!(!rules.decide(Subscribe, "room:staff", Some(&ann)).presence);
         assert!(rules.decide(Subscribe, "room:1", Some(&ann)).presence);
@@ -345,10 +331,7 @@ mod tests {
             check(
                 rules,
                 None,
-                &[
-                    (Subscribe, "user:ann", false),
-                    (Presence, "user:ann", false),
-                ],
+                &[(Subscribe, "user:ann", false), (Presence, "user:ann", false)],
             );
         }
         let ann = claims("ann", &[], &[]);
@@ -371,10 +354,7 @@ mod tests {
         check(
             &rules,
             Some(&ann),
-            &[
-                (Subscribe, "doc:ann:1", true),
-                (Subscribe, "doc:bob:1", false),
-            ],
+            &[(Subscribe, "doc:ann:1", true), (Subscribe, "doc:bob:1", false)],
         );
     }
 
@@ -385,17 +365,9 @@ mod tests {
         check(
             &rules,
             Some(&ann),
-            &[
-                (Subscribe, "room:1", true),
-                (Publish, "x", true),
-                (Presence, "x", true),
-            ],
+            &[(Subscribe, "room:1", true), (Publish, "x", true), (Presence, "x", true)],
         );
-        check(
-            &rules,
-            None,
-            &[(Subscribe, "room:1", false), (Publish, "x", false)],
-        );
+        check(&rules, None, &[(Subscribe, "room:1", false), (Publish, "x", false)]);
     }
 
     #[test]
@@ -433,24 +405,9 @@ mod tests {
                 Policy::Nobody,
                 RuleError::AmbiguousUser("*:{user}".parse().unwrap()),
             ),
-            (
-                "user:{user}",
-                Policy::User,
-                Policy::Nobody,
-                RuleError::OwnChannel,
-            ),
-            (
-                "user:*",
-                Policy::Anyone,
-                Policy::Nobody,
-                RuleError::OwnChannel,
-            ),
-            (
-                "user:{user}:x",
-                Policy::Owner,
-                Policy::Nobody,
-                RuleError::OwnChannel,
-            ),
+            ("user:{user}", Policy::User, Policy::Nobody, RuleError::OwnChannel),
+            ("user:*", Policy::Anyone, Policy::Nobody, RuleError::OwnChannel),
+            ("user:{user}:x", Policy::Owner, Policy::Nobody, RuleError::OwnChannel),
             (
                 "room:*",
                 Policy::Nobody,
@@ -458,16 +415,11 @@ mod tests {
                 RuleError::Unreachable("room:*".parse().unwrap()),
             ),
         ] {
-            assert_eq!(
-                list.push(rule(text, subscribe, publish, false)),
-                Err(error),
-                "{text}"
-            );
+            assert_eq!(list.push(rule(text, subscribe, publish, false)), Err(error), "{text}");
         }
         list.push(rule("user:{user}", Policy::Nobody, Policy::User, false))
             .unwrap();
-        list.push(rule("*", Policy::Nobody, Policy::Nobody, false))
-            .unwrap();
+        list.push(rule("*", Policy::Nobody, Policy::Nobody, false)).unwrap();
         let late = list.push(rule("late", Policy::User, Policy::User, false));
         assert_eq!(late, Err(RuleError::Unreachable("*".parse().unwrap())));
     }

@@ -70,9 +70,7 @@ impl Claims {
             Action::Subscribe | Action::Presence => &self.channels.subscribe,
             Action::Publish => &self.channels.publish,
         };
-        patterns
-            .iter()
-            .any(|pattern| pattern.matches_user(channel, &self.sub))
+        patterns.iter().any(|pattern| pattern.matches_user(channel, &self.sub))
     }
 
     /// How long it still holds; zero once it has ended.
@@ -98,14 +96,10 @@ pub(crate) enum TokenError {
     #[error("the token's signature does not match this server's key")]
     Signature,
     /// Another algorithm than the key's.
-    #[error(
-        "the token's algorithm is none of HS256, HS384 and HS512, which go with this server's key"
-    )]
+    #[error("the token's algorithm is none of HS256, HS384 and HS512, which go with this server's key")]
     Algorithm,
     /// `aud` names somebody else, or nobody where it must.
-    #[error(
-        "the token is not for this server: its `aud` has none of the names in `[auth] audience`"
-    )]
+    #[error("the token is not for this server: its `aud` has none of the names in `[auth] audience`")]
     Audience,
     /// `iss` is somebody else, or nobody where it must be somebody.
     #[error("the token's `iss` is none of those in `[auth] issuer`")]

@@ -52,9 +52,7 @@ pub(crate) enum PatternError {
     #[error("`{{` and `}}` must enclose a name of letters, digits and `_`, as in `room:{{id}}`")]
     Braces,
     /// Two wildcards side by side.
-    #[error(
-        "two wildcards can't stand side by side: put what separates them between them, as in `{{a}}:{{b}}`"
-    )]
+    #[error("two wildcards can't stand side by side: put what separates them between them, as in `{{a}}:{{b}}`")]
     Adjacent,
     /// The same name twice.
     #[error("`{{{0}}}` can stand only once in a pattern")]
@@ -80,9 +78,7 @@ impl Pattern {
     /// Whether `{user}` can be only one part of any name: nothing before it may stretch past a `:`, nor end anywhere
     /// but before one. Otherwise two users, `b:c` and `c`, could both own one channel.
     pub(crate) fn user_is_unambiguous(&self) -> bool {
-        let Some(at) = self.user_at() else {
-            return false;
-        };
+        let Some(at) = self.user_at() else { return false };
         self.tokens[..=at].iter().enumerate().all(|(index, token)| match token {
             Token::Literal(_) | Token::Rest { .. } => true,
             Token::Run => false,
@@ -103,12 +99,7 @@ impl Pattern {
     }
 
     fn user_at(&self) -> Option<usize> {
-        let is_user = |token: &Token| {
-            matches!(
-                token,
-                Token::Part { user: true } | Token::Rest { user: true }
-            )
-        };
+        let is_user = |token: &Token| matches!(token, Token::Part { user: true } | Token::Rest { user: true });
         self.tokens.iter().position(is_user)
     }
 
@@ -212,11 +203,7 @@ impl FromStr for Pattern {
                 }
                 '{' => {
                     let (name, after) = rest[1..].split_once('}').ok_or(PatternError::Braces)?;
-                    if name.is_empty()
-                        || !name
-                            .bytes()
-                            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-                    {
+                    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
                         return Err(PatternError::Braces);
                     }
                     if names.contains(&name) {
@@ -233,8 +220,7 @@ impl FromStr for Pattern {
                 }
                 '}' => return Err(PatternError::Braces),
                 _ => {
-                    let (literal, after) =
-                        rest.split_at(rest.find(['*', '{', '}']).unwrap_or(rest.len()));
+                    let (literal, after) = rest.split_at(rest.find(['*', '{', '}']).unwrap_or(rest.len()));
                     rest = after;
                     Token::Literal(literal.to_owned())
                 }
@@ -272,9 +258,7 @@ impl Serialize for Pattern {
 
 impl<'de> Deserialize<'de> for Pattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -284,8 +268,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn pattern(text: &str) -> Pattern {
-        text.parse()
-            .unwrap_or_else(|error| panic!("{text}: {error}"))
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     #[test]
@@ -298,37 +281,17 @@ mod tests {
                 &["room:", "room:1", "room:1:2"],
                 &["room", "xroom:1", "Room:1"],
             ),
-            (
-                "*:log",
-                &[":log", "a:log", "a:b:log", ":log:log"],
-                &["log", "a:log:"],
-            ),
-            (
-                "a*b*c",
-                &["abc", "a1b2c", "abbcc", "a:b:c"],
-                &["ac", "acb", "abca"],
-            ),
+            ("*:log", &[":log", "a:log", "a:b:log", ":log:log"], &["log", "a:log:"]),
+            ("a*b*c", &["abc", "a1b2c", "abbcc", "a:b:c"], &["ac", "acb", "abca"]),
             (
                 "room:{id}",
                 &["room:1", "room:1:2", "room::"],
                 &["room:", "room", "rooms:1"],
             ),
-            (
-                "doc:{id}:*",
-                &["doc:1:", "doc:1:x:y"],
-                &["doc:1", "doc::x", "doc:1x"],
-            ),
-            (
-                "{a}:{b}:z",
-                &["1:2:z", "é:ß:z"],
-                &["1:2:3:z", ":2:z", "1::z", "1:2:"],
-            ),
+            ("doc:{id}:*", &["doc:1:", "doc:1:x:y"], &["doc:1", "doc::x", "doc:1x"]),
+            ("{a}:{b}:z", &["1:2:z", "é:ß:z"], &["1:2:3:z", ":2:z", "1::z", "1:2:"]),
             ("{all}", &["x", "x:y"], &[""]),
-            (
-                "{a}-{b}",
-                &["1-2", "1-2:3", "1-2-3"],
-                &["1:1-2", "-2", "1-"],
-            ),
+            ("{a}-{b}", &["1-2", "1-2:3", "1-2-3"], &["1:1-2", "-2", "1-"]),
             ("{x}.", &["a.", "a.b."], &["a:b.", "."]),
         ];
         for (text, matching, other) in table {
@@ -336,10 +299,7 @@ mod tests {
                 assert!(pattern(text).matches(name), "{text} should match {name}");
             }
             for name in *other {
-                assert!(
-                    !pattern(text).matches(name),
-                    "{text} should not match {name}"
-                );
+                assert!(!pattern(text).matches(name), "{text} should not match {name}");
             }
         }
     }
@@ -359,11 +319,7 @@ mod tests {
             ("{team}:{user}", "t:7", "t:7", false),
             ("room:*", "room:7", "8", true),
         ] {
-            assert_eq!(
-                pattern(text).matches_user(name, user),
-                expected,
-                "{text} {name} {user}"
-            );
+            assert_eq!(pattern(text).matches_user(name, user), expected, "{text} {name} {user}");
         }
         for (text, unambiguous) in [
             ("user:{user}", true),

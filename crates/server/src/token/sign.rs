@@ -49,21 +49,14 @@ pub(crate) enum SignError {
 ///
 /// # Errors
 /// When the user's name or the time can't be in a token, or the system has no random bytes to give.
-pub(crate) fn sign(
-    secret: &Secret,
-    token: &NewToken,
-    now: SystemTime,
-) -> Result<String, SignError> {
+pub(crate) fn sign(secret: &Secret, token: &NewToken, now: SystemTime) -> Result<String, SignError> {
     if let Some(problem) = user_problem(&token.user) {
         return Err(SignError::User(problem));
     }
     if token.expires_in < Duration::from_secs(1) {
         return Err(SignError::Expiry);
     }
-    let now_s = now
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
+    let now_s = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut claims = Map::new();
     claims.insert("sub".to_owned(), json!(token.user));
     claims.insert("iat".to_owned(), json!(now_s));
@@ -71,16 +64,10 @@ pub(crate) fn sign(
         "exp".to_owned(),
         json!(now_s.saturating_add(token.expires_in.as_secs())),
     );
-    claims.insert(
-        "jti".to_owned(),
-        json!(random_hex::<16>().map_err(SignError::Random)?),
-    );
+    claims.insert("jti".to_owned(), json!(random_hex::<16>().map_err(SignError::Random)?));
     if !token.subscribe.is_empty() || !token.publish.is_empty() {
-        let texts = |patterns: &[Pattern]| -> Vec<String> {
-            patterns.iter().map(Pattern::to_string).collect()
-        };
-        let channels =
-            json!({ "subscribe": texts(&token.subscribe), "publish": texts(&token.publish) });
+        let texts = |patterns: &[Pattern]| -> Vec<String> { patterns.iter().map(Pattern::to_string).collect() };
+        let channels = json!({ "subscribe": texts(&token.subscribe), "publish": texts(&token.publish) });
         claims.insert("channels".to_owned(), channels);
     }
     let optional = [
@@ -94,11 +81,7 @@ pub(crate) fn sign(
             .filter_map(|(name, value)| Some((name.to_owned(), value?))),
     );
     let key = EncodingKey::from_secret(secret.bytes());
-    Ok(jsonwebtoken::encode(
-        &Header::new(Algorithm::HS256),
-        &claims,
-        &key,
-    )?)
+    Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?)
 }
 
 #[cfg(test)]
@@ -169,9 +152,7 @@ mod tests {
                 expires_in: Duration::from_secs(expires_in),
                 ..NewToken::default()
             };
-            let error = sign(&secret(), &token, SystemTime::now())
-                .unwrap_err()
-                .to_string();
+            let error = sign(&secret(), &token, SystemTime::now()).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
     }

@@ -1,0 +1,229 @@
+//! The configuration: a TOML file, the environment over it, the flags over both.
+//!
+//! A key that is not known, or not yet, is an error and never ignored. Errors come all at once, each with its place,
+//! its key, what was given and what is meant; none shows a secret.
+
+mod auth;
+mod channels;
+mod document;
+mod keys;
+mod limits;
+mod network;
+mod origin;
+mod problem;
+mod section;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub(crate) use auth::Auth;
+pub(crate) use document::Environment;
+pub(crate) use limits::Limits;
+pub(crate) use network::Network;
+pub(crate) use origin::{is_loopback_host, is_loopback_origin};
+pub(crate) use problem::{ConfigError, Problem, Problems};
+
+use crate::rules::Rules;
+use crate::token::{Secret, SecretError};
+use document::{Node, Origin, Table, Value};
+use section::{Section, duration, parsed, text, texts};
+
+/// Where the server listens unless it is told otherwise.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// Where health is answered unless it is told otherwise.
+const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9080);
+
+/// How long clients have to leave unless it is told otherwise.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Where the configuration comes from.
+#[derive(Clone, Default)]
+pub(crate) struct Sources {
+    /// The file, if any.
+    pub(crate) file: Option<PathBuf>,
+    /// The environment.
+    pub(crate) environment: Environment,
+    /// `--listen`.
+    pub(crate) listen: Option<String>,
+    /// `--dev`.
+    pub(crate) dev: bool,
+}
+
+/// All that can be set, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    /// Whether it is for trying out: loopback only, with a key of its own if none was given.
+    pub(crate) dev: bool,
+    /// Where clients connect.
+    pub(crate) listen: SocketAddr,
+    /// How long clients have to leave before the server ends.
+    pub(crate) drain: Duration,
+    /// The origins that pass beside the own host, as browsers send them. With `dev`, [`is_loopback_origin`] passes too.
+    pub(crate) allowed_origins: Vec<String>,
+    /// The proxies whose `X-Forwarded-For` counts.
+    pub(crate) trusted_proxies: Vec<Network>,
+    /// Who is let in.
+    pub(crate) auth: Auth,
+    /// Where health is answered apart from clients; none when it is off.
+    pub(crate) admin_listen: Option<SocketAddr>,
+    /// Who may do what in which channel.
+    pub(crate) rules: Rules,
+    /// What a client may cost.
+    pub(crate) limits: Limits,
+}
+
+impl Config {
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// When the file can't be read, or with all that is wrong in it, in the environment and in the flags.
+    pub(crate) fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let file = sources.file.as_deref();
+        let text = match file {
+            Some(file) => std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable {
+                file: file.to_path_buf(),
+                source,
+            })?,
+            None => String::new(),
+        };
+        Self::read(&text, sources)
+    }
+
+    /// As [`Config::load`], of a file's text.
+    fn read(text: &str, sources: &Sources) -> Result<Self, ConfigError> {
+        let file = sources.file.as_deref();
+        let mut table = document::parse(text).map_err(|problem| Problems::new(file, vec![problem]))?;
+        let mut problems = Vec::new();
+        document::overlay(&mut table, &sources.environment, &mut problems);
+        if let Some(listen) = &sources.listen {
+            let node = Node {
+                value: Value::Text(listen.clone()),
+                origin: Origin::Flag("--listen"),
+            };
+            document::insert(&mut table, &["listen"], node);
+        }
+        let folder = file.and_then(Path::parent).unwrap_or(Path::new(""));
+        if sources.dev {
+            give_key(&mut table)?;
+        }
+        let config = Self::of_table(table, folder, sources, &mut problems);
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(Problems::new(file, problems).into())
+        }
+    }
+
+    fn of_table(table: Table, folder: &Path, sources: &Sources, problems: &mut Vec<Problem>) -> Self {
+        let dev = sources.dev;
+        let mut top = Section::new("", &keys::TOP, table, problems);
+        let listen = top.read("listen", |node| loopback_if(dev, node, address(node)?));
+        let drain = top.read("drain", duration);
+        let allowed_origins = top.read("allowed_origins", |node| origins(dev, node));
+        let trusted_proxies = top.read("trusted_proxies", parsed);
+        let (auth, admin, limits) = (top.table("auth"), top.table("admin"), top.table("limits"));
+        let channels = top.tables("channels");
+        top.finish();
+
+        let mut section = Section::new("admin.", &keys::ADMIN, admin, problems);
+        let admin_listen = section.read("listen", |node| match &node.value {
+            Value::Text(text) if text == "off" => Ok(None),
+            _ => loopback_if(dev, node, address(node)?).map(Some),
+        });
+        section.finish();
+
+        let rules = channels::read(channels, problems);
+        Self {
+            dev,
+            listen: listen.unwrap_or(LISTEN),
+            drain: drain.unwrap_or(DRAIN),
+            allowed_origins: allowed_origins.unwrap_or_default(),
+            trusted_proxies: trusted_proxies.unwrap_or_default(),
+            auth: Auth::read(auth, folder, &sources.environment, problems),
+            admin_listen: admin_listen.unwrap_or(Some(ADMIN_LISTEN)),
+            rules: if dev && rules.is_empty() { Rules::dev() } else { rules },
+            limits: Limits::read(limits, problems),
+        }
+    }
+
+    /// A complete example with a comment for every key, and a secret made just now.
+    ///
+    /// # Errors
+    /// When the system has no random bytes to give.
+    pub(crate) fn example() -> Result<String, SecretError> {
+        let secret = Secret::random()?;
+        Ok(include_str!("config/example.toml").replace("{secret}", &String::from_utf8_lossy(secret.bytes())))
+    }
+}
+
+/// Gives `--dev` a key of its own where it has none.
+fn give_key(table: &mut Table) -> Result<(), SecretError> {
+    let given = matches!(table.get("auth"), Some(Node { value: Value::Table(auth), .. }) if auth.contains_key("hs256"));
+    let fits = table
+        .get("auth")
+        .is_none_or(|node| matches!(node.value, Value::Table(_)));
+    if !given && fits {
+        let secret = Secret::random()?;
+        let value = Value::Text(String::from_utf8_lossy(secret.bytes()).into_owned());
+        document::insert(
+            table,
+            &["auth", "hs256"],
+            Node {
+                value,
+                origin: Origin::Flag("--dev"),
+            },
+        );
+    }
+    Ok(())
+}
+
+/// An IP address and a port.
+fn address(node: &Node) -> Result<SocketAddr, String> {
+    let text = match &node.value {
+        Value::Text(text) => text.as_str(),
+        _ => {
+            return Err(format!(
+                "{node} given; it is an address and a port in quotes, as in \"127.0.0.1:8080\""
+            ));
+        }
+    };
+    if text.starts_with("unix:") {
+        return Err(format!(
+            "{node}: `unix:` is not supported yet by this version; write an address and a port"
+        ));
+    }
+    let in_numbers = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.to_owned(),
+    };
+    in_numbers.parse().map_err(|_| {
+        format!("{node} is no address with a port; write one as in \"127.0.0.1:8080\", or \"0.0.0.0:8080\" for all of this machine's")
+    })
+}
+
+/// Refuses with `--dev` an address that others can reach: its rules and its token are for nobody else.
+fn loopback_if(dev: bool, node: &Node, address: SocketAddr) -> Result<SocketAddr, String> {
+    if dev && !address.ip().to_canonical().is_loopback() {
+        return Err(format!(
+            "{node} can be reached from elsewhere; with --dev only loopback is allowed, as in \"127.0.0.1:8080\""
+        ));
+    }
+    Ok(address)
+}
+
+fn origins(dev: bool, node: &Node) -> Result<Vec<String>, String> {
+    let origins: Vec<String> = texts(node)?
+        .iter()
+        .map(|text| origin::normalise(text))
+        .collect::<Result<_, _>>()?;
+    match origins.iter().find(|origin| dev && !is_loopback_origin(origin)) {
+        Some(origin) => Err(format!(
+            "{origin:?} is not of this machine; with --dev only pages of loopback can connect"
+        )),
+        None => Ok(origins),
+    }
+}

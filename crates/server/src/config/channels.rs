@@ -1,0 +1,56 @@
+//! `[[channels]]`: the rules, in their order.
+
+use super::document::{Node, Origin, Table};
+use super::keys::CHANNELS;
+use super::problem::Problem;
+use super::section::{Section, boolean, text};
+use crate::rules::{Pattern, Policy, Rule, Rules};
+
+/// Reads the tables.
+pub(super) fn read(tables: Vec<(Table, Origin)>, problems: &mut Vec<Problem>) -> Rules {
+    let mut rules = Rules::default();
+    for (table, origin) in tables {
+        let given = table.contains_key("match");
+        let mut section = Section::new("channels.", &CHANNELS, table, problems);
+        let pattern = section.read_placed("match", pattern);
+        let subscribe = section.read("subscribe", policy).unwrap_or_default();
+        let publish = section.read("publish", policy).unwrap_or_default();
+        let presence = section.read("presence", boolean).unwrap_or_default();
+        match pattern {
+            Some((pattern, origin)) => {
+                let rule = Rule {
+                    pattern,
+                    subscribe,
+                    publish,
+                    presence,
+                };
+                if let Err(error) = rules.push(rule) {
+                    section.problem(origin, "match", &error.to_string());
+                }
+            }
+            None if given => {}
+            None => section.problem(
+                origin,
+                "match",
+                "is missing; it says which channels the rule is for, as in \"room:*\"",
+            ),
+        }
+        section.finish();
+    }
+    rules
+}
+
+fn pattern(node: &Node) -> Result<Pattern, String> {
+    text(node)?
+        .parse()
+        .map_err(|error| format!("{node} is no pattern: {error}"))
+}
+
+fn policy(node: &Node) -> Result<Policy, String> {
+    let name = text(node)?;
+    let found = Policy::ALL.iter().find(|(known, _)| *known == name);
+    found.map(|(_, policy)| *policy).ok_or_else(|| {
+        let names: Vec<_> = Policy::ALL.iter().map(|(known, _)| *known).collect();
+        format!("{node} given; it is one of {}", names.join(", "))
+    })
+}

@@ -1,0 +1,594 @@
+//! What can be set and what is said about what can't. A check is a text, and what its errors must hold.
+
+use super::*;
+use crate::rules::{Action, Policy, Rule};
+use crate::token::Verifier;
+
+const KEY: &str = "hs256 = \"0123456789abcdef0123456789abcdef\"\n";
+
+fn sources() -> Sources {
+    Sources {
+        file: Some(PathBuf::from("/etc/tidings.toml")),
+        ..Sources::default()
+    }
+}
+
+fn with(environment: Environment) -> Sources {
+    Sources {
+        environment,
+        ..sources()
+    }
+}
+
+fn dev() -> Sources {
+    Sources { dev: true, ..sources() }
+}
+
+fn good(text: &str, sources: &Sources) -> Config {
+    Config::read(text, sources).unwrap_or_else(|error| panic!("{text}\n{error}"))
+}
+
+/// A text with a key, and what it sets.
+fn set(text: &str) -> Config {
+    good(&format!("{text}\n[auth]\n{KEY}"), &sources())
+}
+
+fn error(text: &str, sources: &Sources) -> String {
+    match Config::read(text, sources) {
+        Ok(_) => panic!("accepted: {text}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// The errors of a text must be these lines, each given by what it must hold.
+#[track_caller]
+fn check(text: &str, sources: &Sources, lines: &[&[&str]]) {
+    let error = error(text, sources);
+    assert_eq!(error.lines().count(), lines.len(), "{text}\n{error}");
+    for (line, parts) in error.lines().zip(lines) {
+        for part in *parts {
+            assert!(line.contains(part), "{part:?} is not in {line:?}");
+        }
+    }
+}
+
+/// One wrong line, the first, in a text that is good otherwise.
+#[track_caller]
+fn check_line(line: &str, parts: &[&str]) {
+    let text = format!("{line}\n[auth]\n{KEY}");
+    let error = error(&text, &sources());
+    assert!(error.starts_with("/etc/tidings.toml:1: "), "{error}");
+    check(&text, &sources(), &[parts]);
+}
+
+#[test]
+fn a_key_is_all_it_takes_and_the_rest_has_the_defaults() {
+    let config = set("");
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(
+        config.admin_listen.map(|address| address.to_string()).as_deref(),
+        Some("127.0.0.1:9080")
+    );
+    assert_eq!(config.drain, Duration::from_secs(20));
+    assert!(config.allowed_origins.is_empty() && config.trusted_proxies.is_empty() && !config.dev);
+    assert!(config.auth.secret.is_some() && !config.auth.anonymous && config.auth.cookie.is_none());
+    assert!(config.rules.is_empty());
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.limits.message_bytes, 1_000_000);
+    assert_eq!(config.limits.handshake, Duration::from_secs(10));
+}
+
+#[test]
+fn every_key_sets_what_it_says() {
+    let text = r#"
+        listen = "[::1]:1"
+        drain = "1m 30s"
+        allowed_origins = ["HTTPS://App.Example:443", "http://localhost:3000"]
+        trusted_proxies = ["10.0.0.0/8", "::1"]
+        [auth]
+        hs256 = "0123456789abcdef0123456789abcdef"
+        audience = "chat"
+        issuer = ["a", "b"]
+        anonymous = true
+        cookie = "session"
+        [admin]
+        listen = "off"
+        [[channels]]
+        match = "room:*"
+        subscribe = "claims"
+        publish = "user"
+        presence = true
+        [limits]
+        message_bytes = 1
+        messages_per_second = 2
+        messages_burst = 3
+        outbox_bytes = 4
+        subscriptions = 5
+        attachments = 6
+        headers_bytes = 7
+        handshake = "8s"
+        session = 0
+        connections = 10
+        connections_per_ip = 11
+        connections_per_user = 12
+    "#;
+    let config = good(text, &sources());
+    assert_eq!(
+        (config.listen.to_string(), config.admin_listen),
+        ("[::1]:1".to_owned(), None)
+    );
+    assert_eq!(config.drain, Duration::from_secs(90));
+    assert_eq!(config.allowed_origins, ["https://app.example", "http://localhost:3000"]);
+    assert!(config.trusted_proxies[0].contains([10, 1, 1, 1].into()));
+    let Auth {
+        audience,
+        issuer,
+        anonymous,
+        cookie,
+        ..
+    } = config.auth;
+    assert_eq!(
+        (audience, issuer),
+        (vec!["chat".to_owned()], vec!["a".to_owned(), "b".to_owned()])
+    );
+    assert_eq!((anonymous, cookie.as_deref()), (true, Some("session")));
+    let mut rules = Rules::default();
+    let pattern = "room:*".parse().unwrap();
+    rules
+        .push(Rule {
+            pattern,
+            subscribe: Policy::Claims,
+            publish: Policy::User,
+            presence: true,
+        })
+        .unwrap();
+    assert_eq!(config.rules, rules);
+    let limits = Limits {
+        message_bytes: 1,
+        messages_per_second: 2,
+        messages_burst: 3,
+        outbox_bytes: 4,
+        subscriptions: 5,
+        attachments: 6,
+        headers_bytes: 7,
+        handshake: Duration::from_secs(8),
+        session: Duration::ZERO,
+        connections: 10,
+        connections_per_ip: 11,
+        connections_per_user: 12,
+    };
+    assert_eq!(config.limits, limits);
+}
+
+#[test]
+fn the_example_is_good_complete_and_says_the_defaults() {
+    let example = Config::example().unwrap();
+    let config = good(&example, &Sources::default());
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(
+        (config.listen, config.admin_listen, config.drain),
+        (LISTEN, Some(ADMIN_LISTEN), DRAIN)
+    );
+    assert!(config.trusted_proxies.is_empty());
+    for key in keys::TABLES.iter().flat_map(|keys| keys.known) {
+        let stands = |line: &str| {
+            let line = line.trim_start_matches("# ");
+            line.starts_with(&format!("{key} = ")) || line == format!("[{key}]") || line == format!("[[{key}]]")
+        };
+        assert!(example.lines().any(stands), "{key} is not in the example");
+    }
+    assert_ne!(example, Config::example().unwrap(), "the secret is made anew");
+    // What stands in comments is good as well.
+    let uncommented = example
+        .replace("# audience", "audience")
+        .replace("# issuer", "issuer")
+        .replace("# cookie", "cookie");
+    assert!(good(&uncommented, &Sources::default()).auth.cookie.is_some());
+}
+
+#[test]
+fn without_a_key_it_says_what_to_set() {
+    for text in ["", "listen = \"127.0.0.1:0\"", "[auth]\nanonymous = false"] {
+        check(
+            text,
+            &sources(),
+            &[&[
+                "hs256",
+                "JWT_SECRET",
+                "TIDINGS_AUTH__HS256",
+                "anonymous = true",
+                "--dev",
+                "openssl",
+            ]],
+        );
+    }
+    let config = good("[auth]\nanonymous = true", &sources());
+    assert!(config.auth.secret.is_none() && config.auth.anonymous);
+}
+
+#[test]
+fn a_key_can_stand_in_a_variable_or_a_file() {
+    let environment = Environment::from([("JWT_SECRET", "0123456789abcdef0123456789abcdef")]);
+    let literal = set("").auth.secret;
+    assert_eq!(
+        good("[auth]\nhs256 = { env = \"JWT_SECRET\" }", &with(environment))
+            .auth
+            .secret,
+        literal
+    );
+
+    let folder = std::env::temp_dir().join(format!("tidings-config-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("key"), "0123456789abcdef0123456789abcdef\n").unwrap();
+    let beside = Sources {
+        file: Some(folder.join("tidings.toml")),
+        ..Sources::default()
+    };
+    let secret = Config::read("[auth]\nhs256 = { file = \"key\" }", &beside).map(|config| config.auth.secret);
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(secret.unwrap(), literal);
+}
+
+#[test]
+fn a_key_that_cannot_be_is_refused_and_never_shown() {
+    let environment = || Environment::from([("SHORT", "s3cret"), ("EMPTY", "")]);
+    for (value, part) in [
+        ("\"s3cret\"", "6 bytes; HS256 wants at least 32"),
+        ("\"\"", "0 bytes"),
+        ("{ env = \"SHORT\" }", "6 bytes"),
+        ("{ env = \"EMPTY\" }", "0 bytes"),
+        ("{ env = \"NOWHERE\" }", "`NOWHERE` is not set"),
+        ("{ file = \"/nowhere/key\" }", "/nowhere/key can't be read"),
+        ("{ env = \"A\", file = \"B\" }", "both"),
+        ("{}", "empty table"),
+        ("{ evn = \"A\" }", "did you mean `env`"),
+        ("{ env = 1 }", "a text"),
+        ("[\"s3cret\"]", "the secret in quotes"),
+        ("true", "the secret in quotes"),
+    ] {
+        let error = error(&format!("[auth]\nhs256 = {value}"), &with(environment()));
+        assert!(error.starts_with("/etc/tidings.toml:2: `auth.hs256`: "), "{error}");
+        assert!(error.contains(part) && !error.contains("s3cret"), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    let error = error("[auth]\nhs256 = \"s3cret", &sources());
+    assert!(
+        error.starts_with("/etc/tidings.toml:2: not TOML") && !error.contains("s3cret"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_secret_is_in_no_debug_output() {
+    let config = set("");
+    assert!(!format!("{config:?}").contains("0123456789abcdef"));
+}
+
+#[test]
+fn unknown_keys_are_named_with_what_was_meant() {
+    check_line("lisen = \"x\"", &["`lisen` is not a key", "did you mean `listen`"]);
+    check_line("hs256 = \"s3cret\"", &["`hs256` belongs in `[auth]`"]);
+    check(
+        &format!(
+            "[auth]\n{KEY}hs265 = \"s3cret\"\n[limits]\nsubscription = 2\n[[channels]]\nmatch = \"*\"\nsubscrib = \"user\"\n[admn]\nx = 1\n"
+        ),
+        &sources(),
+        &[
+            &["/etc/tidings.toml:3: `auth.hs265` is not a key; did you mean `hs256`?"],
+            &["/etc/tidings.toml:5: `limits.subscription`", "`subscriptions`"],
+            &["/etc/tidings.toml:8: `channels.subscrib`", "`subscribe`"],
+            &["/etc/tidings.toml:9: `admn`", "`admin`"],
+        ],
+    );
+}
+
+#[test]
+fn what_comes_with_later_versions_is_refused() {
+    for (text, key) in [
+        ("data = \"d\"", "data"),
+        ("durability = \"power\"", "durability"),
+        ("api.key = \"s3cret\"", "api"),
+        ("[tls]\ncert = \"c\"", "tls"),
+        ("[broker]", "broker"),
+        ("[hooks]\nurl = \"u\"", "hooks"),
+        ("[[on]]\nevent = \"e\"", "on"),
+        ("auth.rs256 = \"k\"", "auth.rs256"),
+        ("auth.es256 = \"k\"", "auth.es256"),
+        ("auth.eddsa = \"k\"", "auth.eddsa"),
+        ("auth.jwks = { url = \"u\" }", "auth.jwks"),
+        ("admin.password = \"s3cret\"", "admin.password"),
+        (
+            "channels = [{ match = \"a\", history = { keep = 1 } }]",
+            "channels.history",
+        ),
+        ("channels = [{ match = \"a\", slow = \"drop\" }]", "channels.slow"),
+        (
+            "channels = [{ match = \"a\", conflate = { by = \"id\" } }]",
+            "channels.conflate",
+        ),
+        (
+            "channels = [{ match = \"a\", throttle = { every = \"1s\" } }]",
+            "channels.throttle",
+        ),
+        ("channels = [{ match = \"a\", debounce = \"1s\" }]", "channels.debounce"),
+    ] {
+        let text = format!("auth.anonymous = true\n{text}");
+        check(
+            &text,
+            &sources(),
+            &[&[
+                "/etc/tidings.toml:2: ",
+                &format!("`{key}` is not supported yet by this version"),
+            ]],
+        );
+    }
+    check_line(
+        "listen = \"unix:/run/tidings\"",
+        &["`listen`", "`unix:` is not supported yet by this version"],
+    );
+}
+
+#[test]
+fn a_value_that_cannot_be_is_named_with_what_was_meant() {
+    for (line, parts) in [
+        ("listen = 8080", ["`listen`: 8080 given", "\"127.0.0.1:8080\""]),
+        ("listen = \"8080\"", ["\"8080\" is no address", "\"127.0.0.1:8080\""]),
+        ("listen = \":8080\"", ["\":8080\" is no address", "\"0.0.0.0:8080\""]),
+        ("listen = \"localhost:x\"", ["\"localhost:x\" is no address", ""]),
+        ("listen = \"127.0.0.1:65536\"", ["is no address", ""]),
+        ("drain = 20", ["`drain`: 20 has no unit", "\"20s\""]),
+        ("drain = \"20\"", ["\"20\" is no time", "\"20s\""]),
+        ("drain = \"-1s\"", ["is no time", "\"20s\""]),
+        ("drain = 1.5", ["a number with a fraction given", "\"20s\""]),
+        ("drain = \"1000y\"", ["is too long", "365 days"]),
+        (
+            "allowed_origins = [\"app.example/path\"]",
+            ["`allowed_origins`", "\"https://app.example\""],
+        ),
+        ("allowed_origins = [\"*\"]", ["every web page", ""]),
+        ("allowed_origins = [1]", ["1 given", "a text in quotes"]),
+        ("allowed_origins = true", ["true given", "a list of texts"]),
+        (
+            "trusted_proxies = [\"10.0.0.1/8\"]",
+            ["`trusted_proxies`", "\"10.0.0.0/8\""],
+        ),
+        ("admin = 1", ["`admin`: 1 given", "`[admin]`"]),
+        ("channels = 1", ["`channels`: 1 given", "`[[channels]]`"]),
+        ("channels = [1]", ["`channels`: 1 given", "`[[channels]]`"]),
+        (
+            "channels.match = \"*\"",
+            ["`channels`: a table given", "`[[channels]]`"],
+        ),
+        (
+            "limits = { connections = -1 }",
+            ["`limits.connections`: -1 given", "0 (no limit) or more"],
+        ),
+        (
+            "limits = { connections = \"many\" }",
+            ["\"many\" given", "a whole number"],
+        ),
+        ("limits = { connections = \"1\" }", ["\"1\" given", "a whole number"]),
+        (
+            "limits = { messages_burst = 4294967296 }",
+            ["4294967296 given", "too large"],
+        ),
+        (
+            "limits = { message_bytes = 99999999999999999999999 }",
+            ["given", "message_bytes"],
+        ),
+        (
+            "limits = { handshake = 5 }",
+            ["`limits.handshake`: 5 has no unit", "\"20s\""],
+        ),
+        (
+            "admin = { listen = \"of\" }",
+            ["`admin.listen`: \"of\" is no address", ""],
+        ),
+        (
+            "channels = [{ subscribe = \"user\" }]",
+            ["`channels.match`: is missing", "\"room:*\""],
+        ),
+        ("channels = [{ match = \"\" }]", ["`channels.match`", "can't be empty"]),
+        (
+            "channels = [{ match = \"a{b\" }]",
+            ["\"a{b\" is no pattern", "`room:{id}`"],
+        ),
+        (
+            "channels = [{ match = \"a\", subscribe = \"everyone\" }]",
+            ["\"everyone\" given", "anyone, user, claims, owner, nobody"],
+        ),
+        (
+            "channels = [{ match = \"a\", publish = \"owner\" }]",
+            ["`channels.match`: `owner` needs `{user}`", ""],
+        ),
+        (
+            "channels = [{ match = \"user:*\", subscribe = \"user\" }]",
+            ["nobody else", ""],
+        ),
+        (
+            "channels = [{ match = \"*\" }, { match = \"a\" }]",
+            ["can never match", "`*` comes first"],
+        ),
+        (
+            "channels = [{ match = \"a\", presence = \"yes\" }]",
+            ["\"yes\" given", "true or false"],
+        ),
+    ] {
+        check_line(line, &parts);
+    }
+    let secret = "s3cret".repeat(20);
+    let error = error(&format!("auth.anonymous = true\nlisten = \"{secret}\""), &sources());
+    assert!(
+        !error.contains(&secret) && error.contains("more than 80 characters"),
+        "{error}"
+    );
+    for (key, value, part) in [
+        ("cookie", "\"a b\"", "no name of a cookie"),
+        ("anonymous", "1", "true or false"),
+        ("audience", "1", "a list"),
+    ] {
+        check(
+            &format!("[auth]\n{KEY}{key} = {value}"),
+            &sources(),
+            &[&[":3: ", &format!("`auth.{key}`"), part]],
+        );
+    }
+}
+
+#[test]
+fn everything_wrong_is_told_at_once() {
+    check(
+        "drain = 1\nlisten = 2\ndata = \"x\"\n",
+        &sources(),
+        &[
+            &[":1: `drain`"],
+            &[":2: `listen`"],
+            &[":3: `data`"],
+            &["/etc/tidings.toml: ", "hs256"],
+        ],
+    );
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_flag_over_both() {
+    let environment = || {
+        Environment::from([
+            ("TIDINGS_LISTEN", "127.0.0.1:2"),
+            ("TIDINGS_AUTH__HS256", "0123456789abcdef0123456789abcdef"),
+            ("TIDINGS_AUTH__ANONYMOUS", "true"),
+            ("TIDINGS_ADMIN__LISTEN", "off"),
+            ("TIDINGS_ALLOWED_ORIGINS", "https://a.example, https://b.example"),
+            ("TIDINGS_LIMITS__CONNECTIONS", "7"),
+            ("TIDINGS_LIMITS__SESSION", "0"),
+            ("TIDINGS_DRAIN", "50ms"),
+            ("TIDINGS_PORT", "tcp://10.0.0.1:8080"),
+        ])
+    };
+    let text = "listen = \"127.0.0.1:1\"\n[limits]\nconnections = 1\nattachments = 3\n";
+    let config = good(text, &with(environment()));
+    assert_eq!((config.listen.port(), config.admin_listen), (2, None));
+    assert_eq!((config.limits.connections, config.limits.attachments), (7, 3));
+    assert_eq!(
+        (config.limits.session, config.drain),
+        (Duration::ZERO, Duration::from_millis(50))
+    );
+    assert_eq!(config.allowed_origins, ["https://a.example", "https://b.example"]);
+    assert!(config.auth.anonymous && config.auth.secret.is_some());
+    let flagged = Sources {
+        listen: Some("127.0.0.1:3".to_owned()),
+        ..with(environment())
+    };
+    assert_eq!(good(text, &flagged).listen.port(), 3);
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    check(
+        &format!("[auth]\n{KEY}"),
+        &with(Environment::from([
+            ("TIDINGS_AUTH__HS265", "s3cret"),
+            ("TIDINGS_CHANNELS__0__MATCH", "*"),
+            ("TIDINGS_DATA", "d"),
+            ("TIDINGS_DRAIN", "soon"),
+            ("TIDINGS_LIMIT__CONNECTIONS", "1"),
+            ("TIDINGS_LIMITS__CONNECTIONS", "many"),
+        ])),
+        &[
+            &["TIDINGS_AUTH__HS265: `auth.hs265` is not a key; did you mean `hs256`?"],
+            &["TIDINGS_CHANNELS__0__MATCH: `channels`", "in the file only"],
+            &["TIDINGS_DATA: `data` is not supported yet"],
+            &["TIDINGS_DRAIN: `drain`: \"soon\" is no time"],
+            &["TIDINGS_LIMITS__CONNECTIONS: `limits.connections`: \"many\" given"],
+            &["TIDINGS_LIMIT__CONNECTIONS: `limit` is not a key; did you mean `limits`?"],
+        ],
+    );
+    check(
+        "",
+        &with(Environment::from([("TIDINGS_AUTH__HS256", "s3cret")])),
+        &[&["TIDINGS_AUTH__HS256: `auth.hs256`: ", "6 bytes"]],
+    );
+}
+
+#[test]
+fn dev_has_a_key_of_its_own_and_its_rules() {
+    let (one, other) = (good("", &dev()), good("", &dev()));
+    assert!(one.dev && one.auth.secret.is_some());
+    assert_ne!(one.auth.secret, other.auth.secret);
+    assert_eq!(one.rules, Rules::dev());
+    assert!(one.allowed_origins.is_empty());
+    assert!(one.listen.ip().is_loopback());
+
+    let text = format!(
+        "allowed_origins = [\"http://localhost:3000\"]\n[auth]\n{KEY}[[channels]]\nmatch = \"a\"\nsubscribe = \"anyone\""
+    );
+    let own = good(&text, &dev());
+    assert_eq!(own.auth.secret, set("").auth.secret);
+    assert!(own.rules.decide(Action::Subscribe, "a", None).allowed);
+    assert_ne!(own.rules, Rules::dev());
+}
+
+#[test]
+fn dev_is_for_this_machine_alone() {
+    for (text, part) in [
+        ("listen = \"0.0.0.0:8080\"", "`listen`"),
+        ("listen = \"[::]:8080\"", "`listen`"),
+        ("listen = \"192.168.1.2:8080\"", "`listen`"),
+        ("admin.listen = \"0.0.0.0:9080\"", "`admin.listen`"),
+        ("allowed_origins = [\"https://app.example\"]", "`allowed_origins`"),
+    ] {
+        check(text, &dev(), &[&[":1: ", part, "--dev", "loopback"]]);
+    }
+    for listen in ["127.0.0.1:0", "[::1]:0", "localhost:0", "127.9.9.9:1"] {
+        good(
+            "",
+            &Sources {
+                listen: Some(listen.to_owned()),
+                ..dev()
+            },
+        );
+    }
+    let flagged = Sources {
+        dev: true,
+        listen: Some("0.0.0.0:1".to_owned()),
+        ..Sources::default()
+    };
+    let error = Config::load(&flagged).unwrap_err();
+    assert!(error.is_usage(), "{error}");
+    assert!(error.to_string().starts_with("--listen: `listen`: "), "{error}");
+    assert!(!Config::load(&Sources::default()).unwrap_err().is_usage());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let sources = Sources {
+        file: Some(PathBuf::from("/nowhere/tidings.toml")),
+        ..Sources::default()
+    };
+    let error = Config::load(&sources).unwrap_err();
+    assert!(
+        error.to_string().starts_with("/nowhere/tidings.toml: can't be read"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_verifier_checks_what_is_configured() {
+    let text = format!("[auth]\n{KEY}audience = \"chat\"");
+    let verifier = Verifier::new(good(&text, &sources()).auth.verifier_options());
+    let token = crate::token::NewToken {
+        user: "ann".to_owned(),
+        expires_in: Duration::from_secs(60),
+        ..Default::default()
+    };
+    let secret = set("").auth.secret.unwrap();
+    let sign = |token| crate::token::sign(&secret, &token, std::time::SystemTime::now()).unwrap();
+    assert_eq!(
+        verifier.verify(&sign(token.clone())).unwrap_err().code(),
+        "token_audience"
+    );
+    let aimed = crate::token::NewToken {
+        audience: Some("chat".to_owned()),
+        ..token
+    };
+    assert_eq!(verifier.verify(&sign(aimed)).unwrap().sub, "ann");
+}
