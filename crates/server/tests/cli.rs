@@ -1,5 +1,7 @@
 //! The command line: exit codes, what goes where, and `tidings token`.
 
+#![allow(clippy::unwrap_used, reason = "a test may unwrap: its panic is its failure")]
+
 use std::process::{Command, Output};
 
 use base64::Engine as _;

@@ -1,5 +1,7 @@
 //! `tidings config check` and `tidings config example`, as a user runs them.
 
+#![allow(clippy::unwrap_used, reason = "a test may unwrap: its panic is its failure")]
+
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
