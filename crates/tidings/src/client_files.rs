@@ -10,8 +10,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
-    IF_NONE_MATCH, VARY,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
@@ -58,9 +57,7 @@ pub(crate) fn respond(method: &Method, name: &str, headers: &HeaderMap) -> Optio
     // RFC 9110, section 15.4.5: a 304 carries the caching fields of the 200 it stands for.
     let mut response = Response::new(Body::empty());
     response.headers_mut().insert(CACHE_CONTROL, CACHE);
-    response
-        .headers_mut()
-        .insert(VARY, HeaderValue::from(ACCEPT_ENCODING));
+    response.headers_mut().insert(VARY, HeaderValue::from(ACCEPT_ENCODING));
     if let Some(etag) = file.etag() {
         response.headers_mut().insert(ETAG, etag.clone());
         if matches_etag(headers, etag) {
@@ -69,25 +66,16 @@ pub(crate) fn respond(method: &Method, name: &str, headers: &HeaderMap) -> Optio
         }
     }
 
-    let compressed = if prefers_gzip(headers) {
-        file.gzip()
-    } else {
-        None
-    };
+    let compressed = if prefers_gzip(headers) { file.gzip() } else { None };
     if compressed.is_some() {
         response
             .headers_mut()
             .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     let content = compressed.unwrap_or(Bytes::from_static(file.content));
-    response.headers_mut().insert(
-        CONTENT_TYPE,
-        if name.ends_with(".map") {
-            JSON
-        } else {
-            JAVASCRIPT
-        },
-    );
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, if name.ends_with(".map") { JSON } else { JAVASCRIPT });
     // Set for HEAD too, where it says what GET would send (RFC 9110, section 8.6).
     response
         .headers_mut()
@@ -107,9 +95,7 @@ impl ClientFile {
     }
 
     fn gzip(&self) -> Option<Bytes> {
-        self.gzip
-            .get_or_init(|| compress(self.content).ok())
-            .clone()
+        self.gzip.get_or_init(|| compress(self.content).ok()).clone()
     }
 }
 
@@ -131,10 +117,7 @@ fn fnv1a(content: &[u8]) -> u64 {
 
 /// The values of a list field over all of its lines, split at commas (RFC 9110, section 5.6.1).
 fn list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
-    let lines = headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
+    let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     lines
         .flat_map(|line| line.split(','))
         .map(str::trim)
@@ -212,10 +195,7 @@ mod tests {
     }
 
     fn field(response: &Response<Body>, name: HeaderName) -> &str {
-        response
-            .headers()
-            .get(name)
-            .map_or("", |value| value.to_str().unwrap())
+        response.headers().get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     #[tokio::test]
@@ -228,10 +208,7 @@ mod tests {
         ] {
             let script = get(build, &[]);
             assert_eq!(script.status(), 200);
-            assert_eq!(
-                field(&script, CONTENT_TYPE),
-                "application/javascript; charset=utf-8"
-            );
+            assert_eq!(field(&script, CONTENT_TYPE), "application/javascript; charset=utf-8");
             assert_eq!(field(&script, CACHE_CONTROL), "public, max-age=0");
             assert_eq!(field(&script, VARY), "accept-encoding");
             assert_eq!(field(&script, CONTENT_ENCODING), "");
@@ -266,10 +243,7 @@ mod tests {
             "../LICENSE",
             "README.md",
         ] {
-            assert!(
-                respond(&Method::GET, name, &HeaderMap::new()).is_none(),
-                "{name}"
-            );
+            assert!(respond(&Method::GET, name, &HeaderMap::new()).is_none(), "{name}");
         }
     }
 
@@ -282,15 +256,9 @@ mod tests {
             let announced = field(&response, CONTENT_LENGTH).to_owned();
             let compressed = body(response).await;
             assert_eq!(compressed.len().to_string(), announced);
-            assert!(
-                compressed.len() < file.content.len() / 2,
-                "{} shrinks",
-                file.name
-            );
+            assert!(compressed.len() < file.content.len() / 2, "{} shrinks", file.name);
             let mut plain = Vec::new();
-            GzDecoder::new(&compressed[..])
-                .read_to_end(&mut plain)
-                .unwrap();
+            GzDecoder::new(&compressed[..]).read_to_end(&mut plain).unwrap();
             assert!(plain == file.content, "{} survives", file.name);
         }
     }
@@ -332,11 +300,7 @@ mod tests {
         for (lines, expected) in cases {
             let fields: Vec<_> = lines.iter().map(|line| (ACCEPT_ENCODING, *line)).collect();
             let response = get("socket.io.min.js", &fields);
-            assert_eq!(
-                field(&response, CONTENT_ENCODING) == "gzip",
-                expected,
-                "{lines:?}"
-            );
+            assert_eq!(field(&response, CONTENT_ENCODING) == "gzip", expected, "{lines:?}");
         }
     }
 
@@ -351,10 +315,7 @@ mod tests {
             format!("\"other, thing\", {etag}"),
             "*".to_owned(),
         ] {
-            let response = get(
-                "socket.io.js",
-                &[(IF_NONE_MATCH, &tags), (ACCEPT_ENCODING, "gzip")],
-            );
+            let response = get("socket.io.js", &[(IF_NONE_MATCH, &tags), (ACCEPT_ENCODING, "gzip")]);
             assert_eq!(response.status(), 304, "{tags}");
             assert_eq!(field(&response, ETAG), etag);
             assert_eq!(field(&response, CACHE_CONTROL), "public, max-age=0");
@@ -363,11 +324,7 @@ mod tests {
             assert!(body(response).await.is_empty());
         }
         for tags in ["\"4.8.4\"", "W/\"\"", "nonsense", ""] {
-            assert_eq!(
-                get("socket.io.js", &[(IF_NONE_MATCH, tags)]).status(),
-                200,
-                "{tags}"
-            );
+            assert_eq!(get("socket.io.js", &[(IF_NONE_MATCH, tags)]).status(), 200, "{tags}");
         }
     }
 
@@ -385,10 +342,7 @@ mod tests {
     #[tokio::test]
     async fn head_says_what_get_would_send_and_sends_nothing() {
         for fields in [&[][..], &[(ACCEPT_ENCODING, "gzip")]] {
-            let (head, get) = (
-                ask(Method::HEAD, "socket.io.js", fields),
-                get("socket.io.js", fields),
-            );
+            let (head, get) = (ask(Method::HEAD, "socket.io.js", fields), get("socket.io.js", fields));
             assert_eq!(head.status(), 200);
             assert_eq!(head.headers(), get.headers());
             assert!(body(head).await.is_empty());
@@ -398,10 +352,7 @@ mod tests {
     #[test]
     fn foreign_bytes_in_a_header_do_no_harm() {
         let mut headers = HeaderMap::new();
-        headers.append(
-            ACCEPT_ENCODING,
-            HeaderValue::from_bytes(b"gzip;q=\xff").unwrap(),
-        );
+        headers.append(ACCEPT_ENCODING, HeaderValue::from_bytes(b"gzip;q=\xff").unwrap());
         headers.append(IF_NONE_MATCH, HeaderValue::from_bytes(b"\"\xff\"").unwrap());
         let response = respond(&Method::GET, "socket.io.js", &headers).unwrap();
         assert_eq!(response.status(), 200);

@@ -1,0 +1,239 @@
+//! How a server is set up.
+
+use std::any::{Any, TypeId};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+
+use crate::handshake::KeepHeaders;
+use crate::hub::Hub;
+use crate::limits::Limits;
+use crate::origin::Origins;
+use crate::server::{Config, Server};
+use crate::shard::run;
+use crate::socketio::io::Io;
+use crate::transport::http::{Request, RequestDecision};
+use crate::wire::Envelope;
+
+/// How a server is set up; from [`Io::builder`]. Every default is the one of Node's `socket.io`, unless said otherwise.
+#[must_use = "nothing is set up until `build`"]
+pub struct Builder {
+    config: Config,
+    limits: Limits,
+    shards: Option<usize>,
+    states: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            config: Config {
+                path: "/socket.io".to_owned(),
+                ping_interval: Duration::from_secs(25),
+                ping_timeout: Duration::from_secs(20),
+                upgrade_timeout: Duration::from_secs(10),
+                connect_timeout: Duration::from_secs(45),
+                ack_timeout: Duration::from_secs(10),
+                polling: true,
+                websocket: true,
+                upgrades: true,
+                serve_client: true,
+                compression: true,
+                cookie: None,
+                token_cookie: None,
+                allow_request: None,
+                origins: Origins::default(),
+                trusted_proxies: Vec::new(),
+                keep_headers: KeepHeaders::All,
+                envelope: Envelope::None,
+                report_errors: false,
+            },
+            limits: Limits::default(),
+            shards: None,
+            states: HashMap::new(),
+        }
+    }
+}
+
+/// The transports of Engine.IO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transports {
+    /// HTTP long-polling and WebSocket. The default.
+    Both,
+    /// HTTP long-polling alone.
+    Polling,
+    /// WebSocket alone.
+    WebSocket,
+}
+
+impl Builder {
+    /// Lets pages of this origin in (`https://app.example`), besides those of the server's own host. `"*"` lets all in; do that
+    /// only where no cookie carries a token. May be called for several. A request without an `Origin` header is no page's.
+    pub fn allowed_origin(mut self, origin: impl Into<String>) -> Self {
+        self.config.origins.allow(origin.into());
+        self
+    }
+
+    /// How the setting is called in the message that a refused origin gets; `allowed_origin` by default.
+    pub fn origin_setting(mut self, name: &'static str) -> Self {
+        self.config.origins.setting = name;
+        self
+    }
+
+    /// For development: only pages and host names of this machine are let in (`localhost`, `127.0.0.1`, `[::1]`), on any port.
+    pub fn loopback_only(mut self) -> Self {
+        self.config.origins.loopback_only = true;
+        self
+    }
+
+    /// The path, `/socket.io` by default.
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        let path: String = path.into();
+        self.config.path = format!("/{}", path.trim_matches('/'));
+        self
+    }
+
+    /// Which transports there are.
+    pub fn transports(mut self, transports: Transports) -> Self {
+        self.config.polling = transports != Transports::WebSocket;
+        self.config.websocket = transports != Transports::Polling;
+        self
+    }
+
+    /// Whether a polling session may move to a WebSocket. Default true.
+    pub fn allow_upgrades(mut self, allow: bool) -> Self {
+        self.config.upgrades = allow;
+        self
+    }
+
+    /// How often clients are pinged. Default 25 s.
+    pub fn ping_interval(mut self, interval: Duration) -> Self {
+        self.config.ping_interval = interval;
+        self
+    }
+
+    /// How long an answer to a ping may take. Default 20 s.
+    pub fn ping_timeout(mut self, timeout: Duration) -> Self {
+        self.config.ping_timeout = timeout;
+        self
+    }
+
+    /// How long an upgrade may take before it is given up (the polling session goes on). Default 10 s.
+    pub fn upgrade_timeout(mut self, timeout: Duration) -> Self {
+        self.config.upgrade_timeout = timeout;
+        self
+    }
+
+    /// How long a client may take to enter its first namespace. Default 45 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.config.connect_timeout = timeout;
+        self
+    }
+
+    /// How long to wait for an acknowledgement where no other time is given. Default 10 s.
+    pub fn ack_timeout(mut self, timeout: Duration) -> Self {
+        self.config.ack_timeout = timeout;
+        self
+    }
+
+    /// Whether the browser client is served under the path (`/socket.io/socket.io.js` and its variants). Default true.
+    pub fn serve_client(mut self, serve: bool) -> Self {
+        self.config.serve_client = serve;
+        self
+    }
+
+    /// Whether polling answers of at least 1 KiB are compressed. Default true.
+    pub fn http_compression(mut self, compress: bool) -> Self {
+        self.config.compression = compress;
+        self
+    }
+
+    /// Sends a cookie of this name with the session id, for load balancers that go by it. Default none.
+    pub fn cookie(mut self, name: impl Into<String>) -> Self {
+        self.config.cookie = Some(name.into());
+        self
+    }
+
+    /// The cookie in which [`Handshake::token`](crate::Handshake::token) looks for a token, last of all places. Default none.
+    pub fn token_cookie(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.config.token_cookie = Some(name.into());
+        self
+    }
+
+    /// Decides about each new session by its request, before any of it is kept. A refusal is 403 with its message.
+    pub fn allow_request<F>(mut self, decide: F) -> Self
+    where
+        F: Fn(&Request<'_>) -> RequestDecision + Send + Sync + 'static,
+    {
+        self.config.allow_request = Some(Arc::new(decide));
+        self
+    }
+
+    /// A network (`10.0.0.0`, 8) whose `X-Forwarded-For` tells the client's address. May be called for several.
+    pub fn trusted_proxy(mut self, network: IpAddr, prefix_bits: u8) -> Self {
+        self.config.trusted_proxies.push((network, prefix_bits));
+        self
+    }
+
+    /// What a client may cost.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// A value for handlers to extract with [`State`](crate::State). One of each type.
+    pub fn state<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.states.insert(TypeId::of::<T>(), Box::new(value));
+        self
+    }
+
+    /// Lets go of a client's headers and `auth` once it is in: [`Socket::handshake`](crate::Socket::handshake) then tells address
+    /// and time only. Saves up to a KiB a connection.
+    pub fn forget_headers(mut self) -> Self {
+        self.config.keep_headers = KeepHeaders::Credentials;
+        self
+    }
+
+    /// Adds `{channel, time, user}` and the event's id after the arguments of every delivered event.
+    pub fn with_metadata(mut self) -> Self {
+        self.config.envelope = Envelope::Metadata;
+        self
+    }
+
+    /// Tells a client of each of its events that failed and had no acknowledgement, with the event `tidings:error`
+    /// (`{code, message}`). Default false: in Node nobody is told.
+    pub fn report_errors(mut self, report: bool) -> Self {
+        self.config.report_errors = report;
+        self
+    }
+
+    /// How many threads deliver. Default: one for each core the process may use.
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.shards = Some(shards.clamp(1, usize::from(u16::MAX)));
+        self
+    }
+
+    /// Starts the server's threads.
+    ///
+    /// # Panics
+    /// When the operating system has no thread or file descriptor left for them; see [`Builder::try_build`].
+    pub fn build(self) -> Io {
+        self.try_build()
+            .expect("the operating system has a thread for each shard")
+    }
+
+    /// As [`Builder::build`].
+    ///
+    /// # Errors
+    /// When the operating system has no thread or file descriptor left.
+    pub fn try_build(self) -> std::io::Result<Io> {
+        let shards = self
+            .shards
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let server = Arc::new(Server::new(Hub::new(self.limits, shards), self.config, self.states));
+        run::spawn(&server)?;
+        Ok(Io::root(server))
+    }
+}

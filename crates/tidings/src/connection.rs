@@ -1,0 +1,154 @@
+//! One transport-level client, as its shard sees it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::Bytes;
+use tidings_protocol::websocket::Decoder;
+use tokio::sync::oneshot;
+
+use crate::handshake::Opening;
+use crate::hub::Permit;
+use crate::outbox::Outbox;
+use crate::random::RandomId;
+use crate::socketio::client::Client;
+use crate::transport::engineio::{PollReply, PostReply};
+use crate::transport::link::Link;
+
+/// Where a connection lives. A key outlives its connection without harm: the generation tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) shard: u16,
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+pub(crate) struct Connection {
+    pub(crate) key: Key,
+    /// The Engine.IO session id: who knows it may speak for this client.
+    pub(crate) sid: RandomId,
+    pub(crate) transport: Transport,
+    /// A WebSocket that wants to take over from polling.
+    pub(crate) probe: Option<Box<Probe>>,
+    /// Of the task that reads the link; writes that would block register it too.
+    pub(crate) waker: Option<Waker>,
+    pub(crate) outbox: Outbox,
+    pub(crate) pace: Pace,
+    pub(crate) phase: Phase,
+    /// It is in the shard's list of connections to write to.
+    pub(crate) dirty: bool,
+    /// The kernel took no more; the waker knows.
+    pub(crate) blocked: bool,
+    /// When the kernel last took bytes, or the outbox last was empty.
+    pub(crate) progress_ms: u64,
+    /// The last fan-out that considered this connection, so that an event for several channels arrives once.
+    pub(crate) seen: u64,
+    pub(crate) subscriptions: Vec<Subscription>,
+    /// While lagging: packets that are no events of the log, each to go out after the event of that seq.
+    pub(crate) deferred: VecDeque<(u64, Bytes)>,
+    pub(crate) heartbeat: Heartbeat,
+    pub(crate) opened_ms: u64,
+    /// What the client said when it came; gone once no CONNECT can need it.
+    pub(crate) opening: Option<Arc<Opening>>,
+    pub(crate) client: Client,
+    pub(crate) _permit: Permit,
+}
+
+pub(crate) enum Transport {
+    WebSocket(Socket),
+    Polling(Box<Polling>),
+}
+
+/// A WebSocket over a byte stream.
+pub(crate) struct Socket {
+    pub(crate) link: Link,
+    pub(crate) decoder: Decoder,
+    /// Tells the task that reads this link from those of its predecessors.
+    pub(crate) task: u32,
+}
+
+/// The HTTP side of a polling session: at most one GET and one POST are under way.
+#[derive(Default)]
+pub(crate) struct Polling {
+    pub(crate) get: Option<(u64, oneshot::Sender<PollReply>)>,
+    pub(crate) posting: bool,
+    /// A POST whose packets are taken in, answered when the client may send more.
+    pub(crate) held_post: Option<oneshot::Sender<PostReply>>,
+}
+
+pub(crate) struct Probe {
+    pub(crate) socket: Socket,
+    pub(crate) since_ms: u64,
+    /// `2probe` came and was answered.
+    pub(crate) answered: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// It gets events as they come.
+    Live,
+    /// Its outbox was full: nothing after this seq was pushed. Once drained it reads on from the log.
+    Lagging { from: u64 },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Open,
+    /// Its sockets are gone; what is in the outbox, the farewell last, still goes out.
+    Closing {
+        since_ms: u64,
+        shut: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heartbeat {
+    pub(crate) received_ms: u64,
+    pub(crate) ping_due_ms: u64,
+    /// When the ping that waits for its pong was sent.
+    pub(crate) pinged_ms: Option<u64>,
+}
+
+/// One channel of one connection.
+pub(crate) struct Subscription {
+    /// Index of the channel in the shard.
+    pub(crate) channel: u32,
+    /// Where the channel's list of subscribers has this connection.
+    pub(crate) slot: u32,
+    /// Which of the connection's sockets it belongs to.
+    pub(crate) member: u32,
+    /// Events up to this seq are from before.
+    pub(crate) joined_at: u64,
+}
+
+impl Connection {
+    pub(crate) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    pub(crate) fn socket_mut(&mut self) -> Option<&mut Socket> {
+        match &mut self.transport {
+            Transport::WebSocket(socket) => Some(socket),
+            Transport::Polling(_) => None,
+        }
+    }
+
+    pub(crate) fn polling_mut(&mut self) -> Option<&mut Polling> {
+        match &mut self.transport {
+            Transport::WebSocket(_) => None,
+            Transport::Polling(polling) => Some(polling),
+        }
+    }
+
+    /// Who asks and never listens is not read from, so that it can't grow; nor is one whose handlers are behind.
+    pub(crate) fn is_paused(&self, outbox_bytes_max: usize) -> bool {
+        self.is_open() && (self.outbox.bytes() > outbox_bytes_max || self.pace != Pace::Live || self.client.is_behind())
+    }
+
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! What a client said when it came: headers, query, address, and the `auth` payload of its CONNECT.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, header};
+use serde::de::DeserializeOwned;
+
+use crate::error::{Code, Error, Result};
+
+/// The HTTP request a connection began with, in one compact allocation: `http`'s own types would keep the
+/// server's whole read buffer alive.
+pub(crate) struct Opening {
+    /// Names and values one after another.
+    text: Box<str>,
+    /// Ends of name and value, pair by pair, in `text`.
+    ends: Box<[(u32, u32)]>,
+    query: Box<str>,
+    address: Option<IpAddr>,
+    time_ms: u64,
+    secure: bool,
+}
+
+/// Which headers a connection keeps.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum KeepHeaders {
+    /// All of them, as in Node.
+    #[default]
+    All,
+    /// Only those that can carry a token.
+    Credentials,
+}
+
+impl Opening {
+    pub(crate) fn new(
+        headers: &HeaderMap,
+        query: &str,
+        address: Option<IpAddr>,
+        secure: bool,
+        keep: &KeepHeaders,
+    ) -> Self {
+        let mut text = String::new();
+        let mut ends = Vec::new();
+        for (name, value) in headers {
+            if matches!(keep, KeepHeaders::Credentials) && name != header::AUTHORIZATION && name != header::COOKIE {
+                continue;
+            }
+            text.push_str(name.as_str());
+            let name_end = text.len();
+            text.push_str(&String::from_utf8_lossy(value.as_bytes()));
+            ends.push((offset(name_end), offset(text.len())));
+        }
+        let time_ms = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(0));
+        Self {
+            text: text.into(),
+            ends: ends.into(),
+            query: query.into(),
+            address,
+            time_ms,
+            secure,
+        }
+    }
+
+    fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut start = 0;
+        self.ends.iter().map(move |(name_end, value_end)| {
+            let (name_end, value_end) = (*name_end as usize, *value_end as usize);
+            let pair = (&self.text[start..name_end], &self.text[name_end..value_end]);
+            start = value_end;
+            pair
+        })
+    }
+}
+
+/// Heads are limited to far less than 4 GiB.
+fn offset(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+/// What a client said when it came, for [`Io::auth`](crate::Io::auth) and [`Socket::handshake`](crate::Socket::handshake). Cheap to clone.
+#[derive(Clone)]
+pub struct Handshake {
+    opening: Arc<Opening>,
+    auth: Option<Arc<str>>,
+    namespace: Arc<str>,
+    cookie: Option<Arc<str>>,
+}
+
+impl Handshake {
+    pub(crate) fn new(
+        opening: Arc<Opening>,
+        auth: Option<Arc<str>>,
+        namespace: Arc<str>,
+        cookie: Option<Arc<str>>,
+    ) -> Self {
+        Self {
+            opening,
+            auth,
+            namespace,
+            cookie,
+        }
+    }
+
+    /// The same without what the client sent: for servers that keep no headers.
+    pub(crate) fn forgotten(&self) -> Self {
+        let opening = Opening {
+            text: Box::default(),
+            ends: Box::default(),
+            query: Box::default(),
+            address: self.opening.address,
+            time_ms: self.opening.time_ms,
+            secure: self.opening.secure,
+        };
+        Self {
+            opening: Arc::new(opening),
+            auth: None,
+            namespace: Arc::clone(&self.namespace),
+            cookie: None,
+        }
+    }
+
+    /// The first header of that name (any case).
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers()
+            .find(|(header, _)| header.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    /// All headers, names in lower case, in the order of `http::HeaderMap`.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.opening.headers()
+    }
+
+    /// The raw query string of the request.
+    pub fn query_string(&self) -> &str {
+        &self.opening.query
+    }
+
+    /// The first query parameter of that name, percent-decoded.
+    pub fn query(&self, name: &str) -> Option<String> {
+        crate::transport::query::find(&self.opening.query, name)
+    }
+
+    /// The client's address: the peer's, or behind a trusted proxy that of `X-Forwarded-For`. None where
+    /// the server does not know it (under `axum::serve` without `into_make_service_with_connect_info`).
+    pub fn address(&self) -> Option<IpAddr> {
+        self.opening.address
+    }
+
+    /// When the connection began, Unix milliseconds.
+    pub fn time_ms(&self) -> u64 {
+        self.opening.time_ms
+    }
+
+    /// Whether it came over TLS that ended here.
+    pub fn is_secure(&self) -> bool {
+        self.opening.secure
+    }
+
+    /// The namespace the client asks to enter.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The `auth` payload as JSON text, where the client sent one.
+    pub fn auth_json(&self) -> Option<&str> {
+        self.auth.as_deref()
+    }
+
+    /// The `auth` payload as a type of yours.
+    ///
+    /// # Errors
+    /// `unauthenticated` when there is none or when it has another shape.
+    pub fn auth<T: DeserializeOwned>(&self) -> Result<T> {
+        let json = self
+            .auth
+            .as_deref()
+            .ok_or_else(|| Error::unauthenticated("no auth payload was sent"))?;
+        serde_json::from_str(json).map_err(|_| Error::unauthenticated("the auth payload has an unexpected shape"))
+    }
+
+    /// The token: the first found of `auth.token`, `Authorization: Bearer`, `access_token` in the query,
+    /// and the cookie named with [`Builder::token_cookie`](crate::Builder::token_cookie). Only that one counts.
+    ///
+    /// # Errors
+    /// `unauthenticated` when none of them holds one.
+    pub fn token(&self) -> Result<String> {
+        #[derive(serde::Deserialize)]
+        struct Auth {
+            token: Option<String>,
+        }
+        if let Some(json) = &self.auth
+            && let Ok(Auth { token: Some(token) }) = serde_json::from_str(json)
+        {
+            return Ok(token);
+        }
+        if let Some(value) = self.header("authorization") {
+            return match value.split_once(' ') {
+                Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim().to_owned()),
+                _ => Err(Error::unauthenticated(
+                    "the Authorization header is not of the form `Bearer <token>`",
+                )),
+            };
+        }
+        if let Some(token) = self.query("access_token") {
+            return Ok(token);
+        }
+        if let Some(token) = self.cookie.as_deref().and_then(|name| self.cookie_value(name)) {
+            return Ok(token.to_owned());
+        }
+        Err(Error::coded(Code::Unauthenticated, "no token was sent"))
+    }
+
+    fn cookie_value(&self, name: &str) -> Option<&str> {
+        let cookies = self
+            .headers()
+            .filter(|(header, _)| *header == "cookie")
+            .flat_map(|(_, value)| value.split(';'));
+        cookies
+            .filter_map(|cookie| cookie.trim().split_once('='))
+            .find(|(cookie, _)| *cookie == name)
+            .map(|(_, value)| value)
+    }
+}
+
+impl fmt::Debug for Handshake {
+    /// Without headers, query and payload: they hold tokens.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handshake")
+            .field("namespace", &self.namespace)
+            .field("address", &self.opening.address)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn handshake(headers: &[(&'static str, &'static str)], query: &str, auth: Option<&str>) -> Handshake {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, http::HeaderValue::from_static(value));
+        }
+        let opening = Opening::new(&map, query, None, false, &KeepHeaders::All);
+        Handshake::new(
+            Arc::new(opening),
+            auth.map(Arc::from),
+            Arc::from("/"),
+            Some(Arc::from("session")),
+        )
+    }
+
+    #[test]
+    fn only_the_first_token_found_counts() {
+        let headers = [("authorization", "bearer H"), ("cookie", "a=b; session=C")];
+        let token = |headers, query, auth| {
+            handshake(headers, query, auth)
+                .token()
+                .map_err(|error| error.code().to_owned())
+        };
+        assert_eq!(
+            token(&headers, "access_token=Q", Some(r#"{"token":"A"}"#)),
+            Ok("A".into())
+        );
+        assert_eq!(token(&headers, "access_token=Q", Some("{}")), Ok("H".into()));
+        assert_eq!(token(&headers[1..], "x=1&access_token=Q%2E", None), Ok("Q.".into()));
+        assert_eq!(token(&headers[1..], "", None), Ok("C".into()));
+        assert_eq!(token(&[], "", None), Err("unauthenticated".into()));
+        assert_eq!(
+            token(&[("authorization", "Basic x")], "access_token=Q", None),
+            Err("unauthenticated".into())
+        );
+    }
+
+    #[test]
+    fn headers_are_kept_as_sent() {
+        let handshake = handshake(&[("user-agent", "x"), ("x-a", "1"), ("x-a", "2")], "q=%C3%A4", None);
+        assert_eq!(
+            handshake.headers().collect::<Vec<_>>(),
+            [("user-agent", "x"), ("x-a", "1"), ("x-a", "2")]
+        );
+        assert_eq!(
+            (handshake.header("X-A"), handshake.query("q")),
+            (Some("1"), Some("ä".into()))
+        );
+    }
+}

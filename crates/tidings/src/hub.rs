@@ -1,0 +1,198 @@
+//! The hub: the log, the shards that deliver from it, and the counts of what is connected.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::error::{Code, Error, Result};
+use crate::event::{Draft, Event};
+use crate::id::{Epoch, EventId};
+use crate::limits::Limits;
+use crate::log::Log;
+use crate::log::memory::{MemoryLog, Retention};
+use crate::shard::command::{Command, Queued};
+
+pub(crate) struct Hub {
+    pub(crate) epoch: Epoch,
+    pub(crate) log: Box<dyn Log>,
+    pub(crate) shards: Box<[ShardHandle]>,
+    pub(crate) limits: Limits,
+    pub(crate) gauges: Arc<Gauges>,
+    /// Ack ids of all packets that ask for an ack: one for each packet, so that a broadcast encodes once.
+    next_ack: AtomicU64,
+    draining: AtomicBool,
+}
+
+/// The way to a shard, from any thread.
+#[derive(Default)]
+pub(crate) struct ShardHandle {
+    inbox: Mutex<Vec<Queued>>,
+    awake: AtomicBool,
+    notify: Notify,
+}
+
+impl ShardHandle {
+    /// Makes the shard look at its inbox and at the log.
+    pub(crate) fn wake(&self) {
+        if !self.awake.swap(true, Ordering::AcqRel) {
+            self.notify.notify_one();
+        }
+    }
+
+    /// Waits until there may be something to do.
+    pub(crate) async fn woken(&self) {
+        self.notify.notified().await;
+    }
+
+    /// Says that what was there is being looked at; call it before looking.
+    pub(crate) fn begin_turn(&self) {
+        self.awake.store(false, Ordering::Release);
+    }
+
+    /// Moves what waits into `queue`.
+    pub(crate) fn take(&self, queue: &mut Vec<Queued>) {
+        queue.append(&mut self.inbox.lock());
+    }
+}
+
+impl Hub {
+    pub(crate) fn new(limits: Limits, shards: usize) -> Self {
+        let retention = Retention {
+            time: limits.tail_time,
+            channel_bytes: limits.tail_channel_bytes,
+            bytes: limits.tail_bytes,
+        };
+        Self {
+            epoch: Epoch::random(),
+            log: Box::new(MemoryLog::new(retention)),
+            shards: (0..shards).map(|_| ShardHandle::default()).collect(),
+            limits,
+            gauges: Arc::default(),
+            next_ack: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Gives the draft its place in the log; the shards deliver it from there.
+    pub(crate) fn publish(&self, draft: Draft) -> EventId {
+        let event = self.log.append(draft);
+        for shard in &self.shards {
+            shard.wake();
+        }
+        self.id(&event)
+    }
+
+    /// As [`Hub::publish`], for what only a connection of that shard can be subscribed to.
+    pub(crate) fn publish_to_shard(&self, draft: Draft, shard: u16) -> EventId {
+        let event = self.log.append(draft);
+        self.shards[usize::from(shard)].wake();
+        self.id(&event)
+    }
+
+    fn id(&self, event: &Event) -> EventId {
+        EventId::new(self.epoch, event.seq)
+    }
+
+    /// Sends a command, to be carried out after all events that are in the log by now.
+    pub(crate) fn send(&self, shard: u16, command: Command) {
+        let shard = &self.shards[usize::from(shard)];
+        {
+            let mut inbox = shard.inbox.lock();
+            // Read under the lock, so that positions in an inbox never go back.
+            let after = self.log.position();
+            inbox.push(Queued { after, command });
+        }
+        shard.wake();
+    }
+
+    /// Sends a command of its own to every shard.
+    pub(crate) fn send_all(&self, mut command: impl FnMut() -> Command) {
+        for shard in 0..self.shards.len() {
+            self.send(u16::try_from(shard).unwrap_or_default(), command());
+        }
+    }
+
+    pub(crate) fn next_ack(&self) -> u64 {
+        self.next_ack.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Admits a connection, or says why not.
+    pub(crate) fn admit(&self, address: Option<IpAddr>) -> Result<Permit> {
+        if self.is_draining() {
+            return Err(Error::coded(Code::Draining, "the server is shutting down; come back"));
+        }
+        let limits = &self.limits;
+        let gauges = &self.gauges;
+        let all = gauges.connections.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut permit = Permit {
+            gauges: Arc::clone(gauges),
+            address: None,
+        };
+        if limits.connections > 0 && all > limits.connections {
+            return Err(Error::coded(
+                Code::TooManyConnections,
+                "the server has as many connections as its limit `connections` allows",
+            ));
+        }
+        if limits.connections_per_ip > 0
+            && let Some(address) = address
+        {
+            let mut by_address = gauges.by_address.lock();
+            let count = by_address.entry(address).or_insert(0);
+            if *count >= limits.connections_per_ip {
+                return Err(Error::coded(
+                    Code::TooManyConnections,
+                    "this address has as many connections as the limit `connections_per_ip` allows",
+                ));
+            }
+            *count += 1;
+            permit.address = Some(address);
+        }
+        Ok(permit)
+    }
+}
+
+/// What there is right now.
+#[derive(Default)]
+pub(crate) struct Gauges {
+    pub(crate) connections: AtomicUsize,
+    pub(crate) sockets: AtomicUsize,
+    pub(crate) subscriptions: AtomicUsize,
+    pub(crate) channels: AtomicUsize,
+    pub(crate) acks: AtomicUsize,
+    pub(crate) tasks: AtomicUsize,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// A connection's place within the limits; given back when dropped.
+pub(crate) struct Permit {
+    gauges: Arc<Gauges>,
+    address: Option<IpAddr>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.gauges.connections.fetch_sub(1, Ordering::AcqRel);
+        if let Some(address) = self.address {
+            let mut by_address = self.gauges.by_address.lock();
+            if let Some(count) = by_address.get_mut(&address) {
+                *count -= 1;
+                if *count == 0 {
+                    by_address.remove(&address);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Every maximum there is, in one place.
+
+use std::time::Duration;
+
+/// What one client may cost. Zero means no limit where a field says so.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Limits {
+    /// A message, on any transport, in bytes: Engine.IO's `maxPayload`. A larger one is refused with 413
+    /// or close 1009. Default 1,000,000.
+    pub message_bytes: usize,
+    /// Messages that a connection may send in a second. Default 0: no limit in the library.
+    pub messages_per_second: u32,
+    /// Messages that a connection may send at once before the rate counts. Default 200.
+    pub messages_burst: u32,
+    /// What waits to be written to a connection before it lags, in bytes. Default 1 MiB.
+    pub outbox_bytes: usize,
+    /// Binary attachments of a packet. Default 10.
+    pub attachments: usize,
+    /// Namespaces that one connection may enter. Default 1,000.
+    pub namespaces: usize,
+    /// Connections in all. Default 0: no limit.
+    pub connections: usize,
+    /// Connections from one IP address. Default 0: no limit.
+    pub connections_per_ip: usize,
+    /// What the memory tail keeps of one channel, in bytes. Default 16 MiB.
+    pub tail_channel_bytes: usize,
+    /// What the memory tail keeps in all, in bytes. Default 128 MiB.
+    pub tail_bytes: usize,
+    /// How long the memory tail keeps an event. Default 2 minutes.
+    pub tail_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 1_000_000,
+            messages_per_second: 0,
+            messages_burst: 200,
+            outbox_bytes: 1 << 20,
+            attachments: 10,
+            namespaces: 1_000,
+            connections: 0,
+            connections_per_ip: 0,
+            tail_channel_bytes: 16 << 20,
+            tail_bytes: 128 << 20,
+            tail_time: Duration::from_secs(120),
+        }
+    }
+}
+
+/// A client that is over its rate for so long is closed, in milliseconds.
+pub(crate) const RATE_CLOSE_MS: u64 = 10_000;
+
+/// A connection that accepts no byte for so long is closed, in milliseconds.
+pub(crate) const STALL_CLOSE_MS: u64 = 30_000;
+
+/// A connection that was told to close has so long to read that, in milliseconds.
+pub(crate) const LINGER_MS: u64 = 3_000;
+
+/// A polling client that was closed has so long to fetch that, in milliseconds.
+pub(crate) const POLLING_LINGER_MS: u64 = 30_000;
+
+/// What one socket's events may hold in memory while its handlers run, in bytes; above it the connection is not read.
+pub(crate) const QUEUE_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes read from a connection in one turn, by a buffer that all connections of a shard share.
+pub(crate) const READ_BUFFER_BYTES: usize = 64 << 10;
+
+/// Chunks handed to the kernel in one vectored write.
+pub(crate) const WRITE_CHUNKS_MAX: usize = 64;
+
+/// Events, and commands, that a shard takes before it writes.
+pub(crate) const TURN_EVENTS_MAX: usize = 256;
+
+/// A page with which a lagging connection catches up: this many events at the most.
+pub(crate) const PAGE_EVENTS_MAX: usize = 1_000;

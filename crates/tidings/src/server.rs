@@ -1,0 +1,175 @@
+//! One server: its hub, its namespaces and how it is set up. All handles share it.
+
+use std::any::{Any, TypeId};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use hashbrown::HashMap;
+use tokio::runtime::Handle;
+
+use crate::handshake::KeepHeaders;
+use crate::hub::Hub;
+use crate::origin::Origins;
+use crate::presence::Present;
+use crate::shard::command::Command;
+use crate::socketio::namespace::Namespaces;
+use crate::transport::http::AllowRequest;
+use crate::wire::Envelope;
+
+pub(crate) struct Server {
+    pub(crate) hub: Hub,
+    pub(crate) config: Config,
+    pub(crate) namespaces: Namespaces,
+    pub(crate) present: Present,
+    pub(crate) states: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
+    /// The runtime that the application runs in, known from its first request.
+    runtime: OnceLock<Handle>,
+}
+
+/// How the server is set up.
+pub(crate) struct Config {
+    pub(crate) path: String,
+    pub(crate) ping_interval: Duration,
+    pub(crate) ping_timeout: Duration,
+    pub(crate) upgrade_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) ack_timeout: Duration,
+    pub(crate) polling: bool,
+    pub(crate) websocket: bool,
+    pub(crate) upgrades: bool,
+    pub(crate) serve_client: bool,
+    pub(crate) compression: bool,
+    pub(crate) cookie: Option<String>,
+    pub(crate) token_cookie: Option<Arc<str>>,
+    pub(crate) allow_request: Option<AllowRequest>,
+    pub(crate) origins: Origins,
+    pub(crate) trusted_proxies: Vec<(IpAddr, u8)>,
+    pub(crate) keep_headers: KeepHeaders,
+    pub(crate) envelope: Envelope,
+    pub(crate) report_errors: bool,
+}
+
+impl Config {
+    pub(crate) fn ping_interval_ms(&self) -> u64 {
+        milliseconds(self.ping_interval)
+    }
+
+    pub(crate) fn ping_timeout_ms(&self) -> u64 {
+        milliseconds(self.ping_timeout)
+    }
+
+    pub(crate) fn upgrade_timeout_ms(&self) -> u64 {
+        milliseconds(self.upgrade_timeout)
+    }
+
+    pub(crate) fn connect_timeout_ms(&self) -> u64 {
+        milliseconds(self.connect_timeout)
+    }
+
+    pub(crate) fn allows_upgrade(&self) -> bool {
+        self.upgrades && self.websocket
+    }
+
+    pub(crate) fn forgets_handshakes(&self) -> bool {
+        matches!(self.keep_headers, KeepHeaders::Credentials)
+    }
+
+    /// Each connection is looked at sixteen times within the shortest time that matters, but not more often than that helps.
+    pub(crate) fn sweep_tick(&self) -> Duration {
+        let times = [
+            self.ping_interval,
+            self.ping_timeout,
+            self.upgrade_timeout,
+            self.connect_timeout,
+        ];
+        let shortest = times.into_iter().min().unwrap_or(Duration::from_secs(1));
+        let round = (shortest / 16).clamp(Duration::from_millis(16), Duration::from_secs(1));
+        round / u32::try_from(crate::shard::SLICES).unwrap_or(1)
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Server {
+    pub(crate) fn new(hub: Hub, config: Config, states: HashMap<TypeId, Box<dyn Any + Send + Sync>>) -> Self {
+        Self {
+            hub,
+            config,
+            namespaces: Namespaces::new(),
+            present: Present::default(),
+            states,
+            runtime: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn state<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
+        self.states.get(&TypeId::of::<T>())?.downcast_ref::<T>().cloned()
+    }
+
+    /// Notes the runtime that the caller runs in.
+    pub(crate) fn note_runtime(&self) {
+        self.runtime.get_or_init(Handle::current);
+    }
+
+    pub(crate) fn application_runtime(&self) -> Option<&Handle> {
+        self.runtime.get()
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let gauges = &self.hub.gauges;
+        let retained = self.hub.log.retained();
+        Counts {
+            connections: gauges.connections.load(Ordering::Acquire),
+            sockets: gauges.sockets.load(Ordering::Acquire),
+            channels: gauges.channels.load(Ordering::Acquire),
+            subscriptions: gauges.subscriptions.load(Ordering::Acquire),
+            acks: gauges.acks.load(Ordering::Acquire),
+            tasks: gauges.tasks.load(Ordering::Acquire),
+            retained_events: retained.events,
+            retained_bytes: retained.bytes,
+        }
+    }
+
+    /// Ends all connections; waits until they and their handlers are gone, but not for longer than `patience`.
+    pub(crate) async fn close(&self, patience: Duration) {
+        self.hub.drain();
+        let deadline = Instant::now() + patience;
+        self.hub.send_all(|| Command::CloseAll);
+        loop {
+            let counts = self.counts();
+            let is_over = counts.sockets == 0 && counts.tasks == 0 && counts.connections == 0;
+            if is_over || Instant::now() > deadline {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.hub.send_all(|| Command::Stop);
+    }
+}
+
+/// What a server holds at one moment. When the last client is gone, all but what is retained is zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Transport-level clients.
+    pub connections: usize,
+    /// Sockets, over all namespaces.
+    pub sockets: usize,
+    /// Channels with at least one subscriber.
+    pub channels: usize,
+    /// Subscriptions, each socket's own-id room and namespace among them.
+    pub subscriptions: usize,
+    /// Acknowledgements that clients owe.
+    pub acks: usize,
+    /// Handlers that wait for something.
+    pub tasks: usize,
+    /// Events in the memory tail.
+    pub retained_events: usize,
+    /// Their bytes, about.
+    pub retained_bytes: usize,
+}

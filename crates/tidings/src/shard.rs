@@ -1,0 +1,249 @@
+//! A shard: one thread that owns a share of the connections, their subscriptions and all writes to them.
+//!
+//! Nothing here is shared and nothing is locked: others send a [`Command`](command::Command). A turn of the loop is
+//! *take* (commands, each after the events that were in the log before it), *fan out* ([`fanout`]) and *flush*
+//! ([`flush`]): one write for each connection that has something to be written. What is read from a connection
+//! ([`receive`]) may start handlers, which run on this thread between turns ([`run`]).
+
+pub(crate) mod channels;
+pub(crate) mod command;
+mod execute;
+mod fanout;
+mod flush;
+mod receive;
+pub(crate) mod run;
+mod sweep;
+
+pub(crate) use sweep::SLICES;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use slab::Slab;
+
+use crate::connection::{Connection, Key, Pace, Phase, Transport};
+use crate::event::Event;
+use crate::random::RandomId;
+use crate::server::Server;
+use crate::socketio::driver::Driver;
+use crate::socketio::handler::EnterTask;
+use crate::socketio::reason::Reason;
+use crate::wire::{self, Wire};
+use channels::Channels;
+
+pub(crate) struct Shard {
+    pub(crate) number: u16,
+    pub(crate) server: Arc<Server>,
+    pub(crate) connections: Slab<Connection>,
+    pub(crate) sessions: HashMap<RandomId, u32>,
+    pub(crate) channels: Channels,
+    /// Connections with something to write.
+    dirty: Vec<u32>,
+    /// All events up to this seq have been fanned out.
+    pub(crate) position: u64,
+    /// Counts fan-outs, so that a connection is reached once by each.
+    fanouts: u64,
+    generation: u32,
+    pub(crate) tasks: u32,
+    /// Sockets with jobs for the thread to start when this state is no longer borrowed.
+    pub(crate) ready: Vec<Rc<Driver>>,
+    /// Clients that want to enter a namespace: the application is asked then.
+    pub(crate) entering: Vec<EnterTask>,
+    /// Links whose reading is to be started then.
+    linking: Vec<(Key, u32)>,
+    events: Vec<Arc<Event>>,
+    /// Kept between fan-outs for its memory.
+    reached_buffer: Vec<(u32, u32)>,
+    clock: Instant,
+    pub(crate) now_ms: u64,
+    sweep_at: usize,
+    stopping: bool,
+}
+
+impl Shard {
+    fn new(number: u16, server: Arc<Server>) -> Self {
+        Self {
+            number,
+            connections: Slab::new(),
+            sessions: HashMap::new(),
+            channels: Channels::new(Arc::clone(&server.hub.gauges)),
+            dirty: Vec::new(),
+            position: server.hub.log.position(),
+            fanouts: 0,
+            generation: 0,
+            tasks: 0,
+            ready: Vec::new(),
+            entering: Vec::new(),
+            linking: Vec::new(),
+            events: Vec::new(),
+            reached_buffer: Vec::new(),
+            clock: Instant::now(),
+            now_ms: 0,
+            sweep_at: 0,
+            stopping: false,
+            server,
+        }
+    }
+
+    fn tick(&mut self) {
+        self.now_ms = u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX);
+    }
+
+    pub(crate) fn get(&mut self, key: Key) -> Option<&mut Connection> {
+        let connection = self.connections.get_mut(key.index as usize)?;
+        (connection.key.generation == key.generation).then_some(connection)
+    }
+
+    /// A connection by its index, which must be current.
+    pub(crate) fn at(&mut self, index: u32) -> Option<&mut Connection> {
+        self.connections.get_mut(index as usize)
+    }
+
+    pub(crate) fn session(&mut self, sid: RandomId) -> Option<&mut Connection> {
+        let index = *self.sessions.get(&sid)?;
+        self.at(index)
+    }
+
+    pub(crate) fn insert(&mut self, make: impl FnOnce(Key) -> Connection) -> u32 {
+        self.generation = self.generation.wrapping_add(1);
+        let entry = self.connections.vacant_entry();
+        let index = u32::try_from(entry.key()).expect("fewer than 2^32 connections");
+        let connection = make(Key {
+            shard: self.number,
+            index,
+            generation: self.generation,
+        });
+        self.sessions.insert(connection.sid, index);
+        entry.insert(connection);
+        index
+    }
+
+    /// Starts reading a link once this state is no longer borrowed.
+    pub(crate) fn start_reading(&mut self, index: u32, task: u32) {
+        if let Some(connection) = self.connections.get(index as usize) {
+            self.linking.push((connection.key, task));
+        }
+    }
+
+    /// Notes that a connection has something to write.
+    pub(crate) fn mark_dirty(&mut self, index: u32) {
+        if let Some(connection) = self.connections.get_mut(index as usize)
+            && !connection.dirty
+        {
+            connection.dirty = true;
+            self.dirty.push(index);
+            self.server.hub.shards[usize::from(self.number)].wake();
+        }
+    }
+
+    /// Queues a Socket.IO packet that is no event of the log, behind all events delivered so far.
+    pub(crate) fn push_packet(&mut self, index: u32, packet: &[u8], attachments: &[Bytes]) {
+        let position = self.position;
+        let Some(connection) = self.at(index) else { return };
+        if !connection.is_open() {
+            return;
+        }
+        let chunk = wire::frame(Wire::of(&connection.transport), packet, attachments);
+        match connection.pace {
+            Pace::Live => connection.outbox.push(chunk),
+            Pace::Lagging { .. } => connection.deferred.push_back((position, chunk)),
+        }
+        self.mark_dirty(index);
+    }
+
+    /// Queues an Engine.IO packet without data.
+    pub(crate) fn push_control(&mut self, index: u32, packet: &'static [u8]) {
+        if let Some(connection) = self.at(index) {
+            let chunk = wire::control(Wire::of(&connection.transport), packet);
+            connection.outbox.push(chunk);
+            self.mark_dirty(index);
+        }
+    }
+
+    /// Ends a connection: its sockets now, its transport once `farewell` is out.
+    pub(crate) fn end(&mut self, index: u32, reason: Reason, farewell: Farewell) {
+        let now_ms = self.now_ms;
+        let Some(connection) = self.at(index) else { return };
+        if !connection.is_open() {
+            if farewell == Farewell::None {
+                self.remove(index);
+            }
+            return;
+        }
+        connection.phase = Phase::Closing {
+            since_ms: now_ms,
+            shut: false,
+        };
+        connection.pace = Pace::Live;
+        for (_, chunk) in std::mem::take(&mut connection.deferred) {
+            connection.outbox.push(chunk);
+        }
+        connection.probe = None;
+        self.end_sockets(index, reason);
+        self.unsubscribe_all(index);
+        self.say_farewell(index, farewell);
+    }
+
+    fn say_farewell(&mut self, index: u32, farewell: Farewell) {
+        let Some(connection) = self.at(index) else { return };
+        connection.wake();
+        match (&mut connection.transport, farewell) {
+            (_, Farewell::None) => self.remove(index),
+            (Transport::WebSocket(_), Farewell::Close(code)) => {
+                connection
+                    .outbox
+                    .push(tidings_protocol::websocket::close_frame(code, ""));
+                self.mark_dirty(index);
+            }
+            (Transport::WebSocket(_), Farewell::Goodbye) => {
+                connection
+                    .outbox
+                    .push(tidings_protocol::websocket::close_frame(None, ""));
+                self.mark_dirty(index);
+            }
+            (Transport::Polling(_), _) => self.end_polling(index, farewell == Farewell::Goodbye),
+        }
+    }
+
+    /// Lets go of a connection that has ended.
+    pub(crate) fn remove(&mut self, index: u32) {
+        if self.connections.contains(index as usize) {
+            let connection = self.connections.remove(index as usize);
+            self.sessions.remove(&connection.sid);
+            connection.wake();
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    pub(crate) fn gauge_tasks(&self) -> TaskGauge {
+        self.server.hub.gauges.tasks.fetch_add(1, Ordering::AcqRel);
+        TaskGauge(Arc::clone(&self.server.hub.gauges))
+    }
+}
+
+/// Counts a task for as long as it lives.
+pub(crate) struct TaskGauge(pub(crate) Arc<crate::hub::Gauges>);
+
+impl Drop for TaskGauge {
+    fn drop(&mut self) {
+        self.0.tasks.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The last thing a client hears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// Nothing: the transport is gone, or is to go at once.
+    None,
+    /// A WebSocket close frame with this code; to a polling client the session is gone at once.
+    Close(Option<u16>),
+    /// The transport's own end: a close frame without a code, `1` to a poll.
+    Goodbye,
+}

@@ -1,0 +1,181 @@
+//! Who is subscribed to what, on one shard.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use hashbrown::HashMap;
+use slab::Slab;
+use smallvec::SmallVec;
+
+use super::Shard;
+use crate::channel::Channel;
+use crate::connection::Subscription;
+use crate::hub::Gauges;
+
+pub(crate) struct Channels {
+    by_name: HashMap<Channel, u32>,
+    entries: Slab<Entry>,
+    gauges: Arc<Gauges>,
+}
+
+struct Entry {
+    name: Channel,
+    subscribers: SmallVec<[Subscriber; 1]>,
+}
+
+/// A connection, and where in its list of subscriptions this one is.
+#[derive(Clone, Copy)]
+pub(crate) struct Subscriber {
+    pub(crate) connection: u32,
+    pub(crate) subscription: u32,
+}
+
+impl Channels {
+    pub(super) fn new(gauges: Arc<Gauges>) -> Self {
+        Self {
+            by_name: HashMap::new(),
+            entries: Slab::new(),
+            gauges,
+        }
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<u32> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(crate) fn name(&self, channel: u32) -> &Channel {
+        &self.entries[channel as usize].name
+    }
+
+    pub(crate) fn subscribers(&self, channel: u32) -> &[Subscriber] {
+        &self.entries[channel as usize].subscribers
+    }
+
+    fn get_or_insert(&mut self, name: &Channel) -> u32 {
+        if let Some(channel) = self.by_name.get(name.as_str()) {
+            return *channel;
+        }
+        let channel = self.entries.insert(Entry {
+            name: name.clone(),
+            subscribers: SmallVec::new(),
+        });
+        let channel = u32::try_from(channel).expect("fewer than 2^32 channels");
+        self.by_name.insert(name.clone(), channel);
+        self.gauges.channels.fetch_add(1, Ordering::Relaxed);
+        channel
+    }
+}
+
+impl Shard {
+    /// Subscribes a connection, for one of its sockets, to what comes after `self.position`.
+    pub(crate) fn subscribe(&mut self, index: u32, member: u32, name: &Channel) {
+        let joined_at = self.position;
+        if self.is_subscribed(index, name) {
+            return;
+        }
+        let channel = self.channels.get_or_insert(name);
+        let Some(connection) = self.connections.get_mut(index as usize) else {
+            return;
+        };
+        let subscribers = &mut self.channels.entries[channel as usize].subscribers;
+        let slot = u32::try_from(subscribers.len()).unwrap_or(u32::MAX);
+        let subscription = u32::try_from(connection.subscriptions.len()).unwrap_or(u32::MAX);
+        subscribers.push(Subscriber {
+            connection: index,
+            subscription,
+        });
+        connection.subscriptions.push(Subscription {
+            channel,
+            slot,
+            member,
+            joined_at,
+        });
+        self.channels.gauges.subscriptions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_subscribed(&self, index: u32, name: &Channel) -> bool {
+        let Some(channel) = self.channels.find(name.as_str()) else {
+            return false;
+        };
+        let subscribers = self.channels.subscribers(channel);
+        let Some(connection) = self.connections.get(index as usize) else {
+            return false;
+        };
+        // Look through the shorter of the two lists.
+        if subscribers.len() < connection.subscriptions.len() {
+            subscribers.iter().any(|subscriber| subscriber.connection == index)
+        } else {
+            connection
+                .subscriptions
+                .iter()
+                .any(|subscription| subscription.channel == channel)
+        }
+    }
+
+    pub(crate) fn unsubscribe(&mut self, index: u32, name: &Channel) {
+        let Some(channel) = self.channels.find(name.as_str()) else {
+            return;
+        };
+        let Some(connection) = self.connections.get(index as usize) else {
+            return;
+        };
+        if let Some(at) = connection
+            .subscriptions
+            .iter()
+            .position(|subscription| subscription.channel == channel)
+        {
+            self.unsubscribe_at(index, at);
+        }
+    }
+
+    /// Ends all subscriptions of one of a connection's sockets.
+    pub(crate) fn unsubscribe_member(&mut self, index: u32, member: u32) {
+        let mut at = 0;
+        while let Some(subscription) = self
+            .connections
+            .get(index as usize)
+            .and_then(|connection| connection.subscriptions.get(at))
+        {
+            if subscription.member == member {
+                self.unsubscribe_at(index, at);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    pub(super) fn unsubscribe_all(&mut self, index: u32) {
+        while let Some(last) = self
+            .connections
+            .get(index as usize)
+            .and_then(|connection| connection.subscriptions.len().checked_sub(1))
+        {
+            self.unsubscribe_at(index, last);
+        }
+    }
+
+    /// Both lists close their holes with their last element, whose partner in the other list is told.
+    fn unsubscribe_at(&mut self, index: u32, at: usize) {
+        let connection = &mut self.connections[index as usize];
+        let gone = connection.subscriptions.swap_remove(at);
+        if let Some(moved) = connection.subscriptions.get(at) {
+            self.channels.entries[moved.channel as usize].subscribers[moved.slot as usize].subscription =
+                u32::try_from(at).unwrap_or(u32::MAX);
+        }
+        let entry = &mut self.channels.entries[gone.channel as usize];
+        entry.subscribers.swap_remove(gone.slot as usize);
+        if let Some(moved) = entry.subscribers.get(gone.slot as usize).copied() {
+            self.connections[moved.connection as usize].subscriptions[moved.subscription as usize].slot = gone.slot;
+        }
+        if entry_is_empty(&self.channels, gone.channel) {
+            let entry = self.channels.entries.remove(gone.channel as usize);
+            self.channels.by_name.remove(entry.name.as_str());
+            self.channels.gauges.channels.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.channels.gauges.subscriptions.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn entry_is_empty(channels: &Channels, channel: u32) -> bool {
+    channels.entries[channel as usize].subscribers.is_empty()
+}

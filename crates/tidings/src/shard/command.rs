@@ -1,0 +1,135 @@
+//! All that a shard can be asked.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::channel::Channel;
+use crate::event::Event;
+use crate::handshake::Opening;
+use crate::hub::Permit;
+use crate::random::RandomId;
+use crate::socketio::ack::AckSink;
+use crate::socketio::socket::SocketInner;
+use crate::transport::engineio::{PollReply, PostReply, Refusal};
+use crate::transport::link::NewLink;
+
+/// A command in a shard's inbox.
+pub(crate) struct Queued {
+    /// It is carried out when the shard has delivered the log up to here.
+    pub(crate) after: u64,
+    pub(crate) command: Command,
+}
+
+pub(crate) enum Command {
+    /// A new Engine.IO session that begins with polling; answers the body of the handshake.
+    OpenPolling {
+        sid: RandomId,
+        opening: Arc<Opening>,
+        permit: Permit,
+        reply: oneshot::Sender<Bytes>,
+    },
+    /// A new Engine.IO session on a WebSocket.
+    OpenWebSocket {
+        sid: RandomId,
+        opening: Arc<Opening>,
+        permit: Permit,
+        link: Box<NewLink>,
+    },
+    /// Whether a WebSocket may try to take the session over.
+    CheckUpgrade {
+        sid: RandomId,
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+    /// A WebSocket that wants to take the session over.
+    Probe { sid: RandomId, link: Box<NewLink> },
+    /// A GET of a polling session.
+    Poll {
+        sid: RandomId,
+        ticket: u64,
+        reply: oneshot::Sender<PollReply>,
+    },
+    /// The client gave up a GET.
+    PollAborted { sid: RandomId, ticket: u64 },
+    /// A POST of a polling session whose body is about to be read.
+    BeginPost {
+        sid: RandomId,
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+    /// The POST's body; answered when the client may send more.
+    Post {
+        sid: RandomId,
+        body: Bytes,
+        reply: oneshot::Sender<PostReply>,
+    },
+    /// The client gave up a POST, or its body is too large.
+    EndPost { sid: RandomId, aborted: bool },
+
+    /// A socket enters a room.
+    Join { socket: Arc<SocketInner>, channel: Channel },
+    /// A socket leaves a room.
+    Leave { socket: Arc<SocketInner>, channel: Channel },
+    /// A packet for one socket that is no event of the log.
+    Send {
+        socket: Arc<SocketInner>,
+        packet: Packet,
+        volatile: bool,
+    },
+    /// A packet for one socket that asks for an ack.
+    SendWithAck {
+        socket: Arc<SocketInner>,
+        packet: Packet,
+        ack: u64,
+        sink: AckSink,
+    },
+    /// An event that is not logged: volatile, or one that asks for acks.
+    Broadcast { event: Arc<Event>, kind: BroadcastKind },
+    /// Nobody waits for this ack any more.
+    ForgetAck { ack: u64, socket: Option<Arc<SocketInner>> },
+    /// Answers the sockets that a selection reaches.
+    Select {
+        selection: Arc<Selection>,
+        reply: mpsc::UnboundedSender<Vec<Arc<SocketInner>>>,
+    },
+    /// Does something to all sockets that a selection reaches.
+    Apply { selection: Arc<Selection>, action: Action },
+    /// Ends a socket, and with `close` its whole connection.
+    Disconnect { socket: Arc<SocketInner>, close: bool },
+    /// Ends every connection.
+    CloseAll,
+    /// Ends every connection, then the shard's thread.
+    Stop,
+}
+
+/// A Socket.IO packet without its framing.
+pub(crate) struct Packet {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) attachments: Vec<Bytes>,
+}
+
+/// How an event that is not logged goes out.
+#[derive(Clone)]
+pub(crate) enum BroadcastKind {
+    /// To all.
+    Plain,
+    /// To those who can take it now.
+    Volatile,
+    /// To all, with the ack id; each shard tells the sink how many acks to expect.
+    WithAck { ack: u64, sink: AckSink },
+}
+
+/// A set of sockets: those in any of `channels` and in none of `except`.
+#[derive(Debug)]
+pub(crate) struct Selection {
+    pub(crate) channels: SmallVec<[Channel; 1]>,
+    pub(crate) except: SmallVec<[Channel; 1]>,
+}
+
+#[derive(Clone)]
+pub(crate) enum Action {
+    Join(Arc<[Channel]>),
+    Leave(Arc<[Channel]>),
+    Disconnect { close: bool },
+}

@@ -1,0 +1,149 @@
+//! Carrying out what a shard is asked.
+
+use std::sync::Arc;
+
+use super::Shard;
+use super::command::{Action, Command};
+use crate::channel::Channel;
+use crate::shard::Farewell;
+use crate::socketio::reason::Reason;
+use crate::socketio::socket::SocketInner;
+
+impl Shard {
+    pub(super) fn execute(&mut self, command: Command) {
+        match command {
+            Command::OpenPolling {
+                sid,
+                opening,
+                permit,
+                reply,
+            } => self.open_polling(sid, opening, permit, reply),
+            Command::OpenWebSocket {
+                sid,
+                opening,
+                permit,
+                link,
+            } => self.open_websocket(sid, opening, permit, *link),
+            Command::CheckUpgrade { sid, reply } => drop(reply.send(self.check_upgrade(sid))),
+            Command::Probe { sid, link } => self.probe(sid, *link),
+            Command::Poll { sid, ticket, reply } => self.poll(sid, ticket, reply),
+            Command::PollAborted { sid, ticket } => self.poll_aborted(sid, ticket),
+            Command::BeginPost { sid, reply } => drop(reply.send(self.begin_post(sid))),
+            Command::Post { sid, body, reply } => self.post(sid, &body, reply),
+            Command::EndPost { sid, aborted } => self.end_post(sid, aborted),
+
+            Command::Join { socket, channel } => self.join(&socket, &channel),
+            Command::Leave { socket, channel } => self.leave(&socket, &channel),
+            Command::Send {
+                socket,
+                packet,
+                volatile,
+            } => self.send(&socket, &packet, volatile),
+            Command::SendWithAck {
+                socket,
+                packet,
+                ack,
+                sink,
+            } => self.send_with_ack(&socket, &packet, ack, sink),
+            Command::Broadcast { event, kind } => self.broadcast(&event, &kind),
+            Command::ForgetAck { ack, socket } => self.forget_ack(ack, socket.as_deref()),
+            Command::Select { selection, reply } => {
+                let reached = self.select(&selection);
+                let sockets = reached
+                    .into_iter()
+                    .filter_map(|(index, channel)| self.socket_by_channel(index, channel))
+                    .collect();
+                drop(reply.send(sockets));
+            }
+            Command::Apply { selection, action } => {
+                for (index, channel) in self.select(&selection) {
+                    if let Some(socket) = self.socket_by_channel(index, channel) {
+                        self.apply(&socket, &action);
+                    }
+                }
+            }
+            Command::Disconnect { socket, close } => self.disconnect(&socket, close),
+            Command::CloseAll => self.close_all(),
+            Command::Stop => {
+                self.close_all();
+                self.flush_dirty();
+                self.stopping = true;
+            }
+        }
+    }
+
+    /// The socket that is subscribed to that channel by that connection.
+    fn socket_by_channel(&mut self, index: u32, channel: u32) -> Option<Arc<SocketInner>> {
+        let connection = self.connections.get(index as usize)?;
+        let namespace = self.channels.name(channel).namespace();
+        connection
+            .client
+            .member(namespace)
+            .map(|member| Arc::clone(&member.socket))
+    }
+
+    fn join(&mut self, socket: &SocketInner, channel: &Channel) {
+        if let Some(member) = self.member_id(socket)
+            && socket.is_in(channel)
+        {
+            self.subscribe(socket.key.index, member, channel);
+        }
+    }
+
+    fn leave(&mut self, socket: &SocketInner, channel: &Channel) {
+        if self.member_id(socket).is_some() && !socket.is_in(channel) {
+            self.unsubscribe(socket.key.index, channel);
+        }
+    }
+
+    fn apply(&mut self, socket: &Arc<SocketInner>, action: &Action) {
+        match action {
+            Action::Join(channels) => {
+                for channel in channels.iter() {
+                    socket.note_joined(channel);
+                    self.join(socket, channel);
+                }
+            }
+            Action::Leave(channels) => {
+                for channel in channels.iter() {
+                    socket.note_left(channel);
+                    self.leave(socket, channel);
+                }
+            }
+            Action::Disconnect { close } => self.disconnect(socket, *close),
+        }
+    }
+
+    fn disconnect(&mut self, socket: &SocketInner, close: bool) {
+        if self.member_id(socket).is_none() {
+            return;
+        }
+        let index = socket.key.index;
+        if !close {
+            let mut packet = Vec::new();
+            tidings_protocol::socketio::write_disconnect(&mut packet, &socket.namespace.path);
+            self.push_packet(index, &packet, &[]);
+            return self.end_socket(index, &socket.namespace.path, Reason::ServerNamespaceDisconnect);
+        }
+        let Some(connection) = self.at(index) else { return };
+        for namespace in connection.client.namespaces() {
+            let mut packet = Vec::new();
+            tidings_protocol::socketio::write_disconnect(&mut packet, &namespace);
+            self.push_packet(index, &packet, &[]);
+            self.end_socket(index, &namespace, Reason::ServerNamespaceDisconnect);
+        }
+        self.end(index, Reason::ServerNamespaceDisconnect, Farewell::Goodbye);
+    }
+
+    fn close_all(&mut self) {
+        for index in 0..self.connections.capacity() {
+            if self.connections.contains(index) {
+                self.end(
+                    u32::try_from(index).unwrap_or(u32::MAX),
+                    Reason::ServerShuttingDown,
+                    Farewell::Goodbye,
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Fan-out: from the log's tail to the outboxes of all subscribers. No system call is made here.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Shard;
+use crate::channel::Channel;
+use crate::connection::{Connection, Pace, Transport};
+use crate::event::Event;
+use crate::limits::TURN_EVENTS_MAX;
+use crate::shard::command::{BroadcastKind, Selection};
+use crate::wire::{self, Encodings, Wire};
+
+impl Shard {
+    /// Fans out all events up to `position`.
+    pub(crate) fn advance(&mut self, position: u64) {
+        while self.position < position {
+            let mut events = std::mem::take(&mut self.events);
+            let tail = self.server.hub.log.tail(self.position, TURN_EVENTS_MAX, &mut events);
+            if tail.missed {
+                self.fall_behind();
+            }
+            for event in events.drain(..) {
+                self.fan_out(&event);
+            }
+            self.events = events;
+            self.position = tail.position;
+        }
+    }
+
+    /// This shard itself was too slow for the log's tail: each connection reads on from the log, which knows
+    /// which channels have a gap.
+    fn fall_behind(&mut self) {
+        let from = self.position;
+        for index in 0..self.connections.capacity() {
+            if let Some(connection) = self.connections.get_mut(index)
+                && connection.is_open()
+                && connection.pace == Pace::Live
+                && !connection.subscriptions.is_empty()
+            {
+                connection.pace = Pace::Lagging { from };
+                self.mark_dirty(u32::try_from(index).unwrap_or(u32::MAX));
+            }
+        }
+    }
+
+    fn fan_out(&mut self, event: &Arc<Event>) {
+        let server = Arc::clone(&self.server);
+        let envelope = server.config.envelope;
+        let limit = server.hub.limits.outbox_bytes;
+        let mut encodings = Encodings::default();
+        let mut encoded_for: Option<u32> = None;
+        let mut reached = std::mem::take(&mut self.reached_buffer);
+        self.reach(&event.draft.channels, &event.draft.except, &mut reached);
+        for (index, channel) in reached.drain(..) {
+            let Some(connection) = self.connections.get_mut(index as usize) else {
+                continue;
+            };
+            if connection.pace != Pace::Live {
+                continue;
+            }
+            if encoded_for != Some(channel) {
+                encodings = Encodings::default();
+                encoded_for = Some(channel);
+            }
+            let name = self.channels.name(channel);
+            let wire = Wire::of(&connection.transport);
+            let chunk = encodings.get(wire, || {
+                wire::event(wire, event, name, envelope, server.hub.epoch, None)
+            });
+            if push_event(connection, event.seq, chunk, limit) {
+                self.note_dirty(index);
+            }
+        }
+        self.reached_buffer = reached;
+    }
+
+    /// Delivers an event that is not logged.
+    pub(crate) fn broadcast(&mut self, event: &Arc<Event>, kind: &BroadcastKind) {
+        let server = Arc::clone(&self.server);
+        let envelope = server.config.envelope;
+        let ack = match kind {
+            BroadcastKind::Plain | BroadcastKind::Volatile => None,
+            BroadcastKind::WithAck { ack, .. } => Some(*ack),
+        };
+        let mut encodings = Encodings::default();
+        let mut encoded_for: Option<u32> = None;
+        let mut reached = std::mem::take(&mut self.reached_buffer);
+        self.reach(&event.draft.channels, &event.draft.except, &mut reached);
+        let mut expected = 0;
+        for (index, channel) in reached.drain(..) {
+            let position = self.position;
+            let Some(connection) = self.connections.get_mut(index as usize) else {
+                continue;
+            };
+            if matches!(kind, BroadcastKind::Volatile) && !takes_volatile(connection) {
+                continue;
+            }
+            if encoded_for != Some(channel) {
+                encodings = Encodings::default();
+                encoded_for = Some(channel);
+            }
+            let name = self.channels.name(channel);
+            let wire = Wire::of(&connection.transport);
+            let chunk = encodings
+                .get(wire, || wire::event(wire, event, name, envelope, server.hub.epoch, ack))
+                .clone();
+            if let BroadcastKind::WithAck { ack, sink } = kind {
+                connection
+                    .client
+                    .expect_ack(*ack, sink.clone(), name.namespace(), &server.hub.gauges);
+                expected += 1;
+            }
+            match connection.pace {
+                Pace::Live => connection.outbox.push(chunk),
+                Pace::Lagging { .. } => connection.deferred.push_back((position, chunk)),
+            }
+            self.note_dirty(index);
+        }
+        self.reached_buffer = reached;
+        if let BroadcastKind::WithAck { sink, .. } = kind {
+            sink.expect(expected);
+        }
+    }
+
+    /// The connections that a selection reaches, each with the first channel by which it does.
+    pub(crate) fn select(&mut self, selection: &Selection) -> Vec<(u32, u32)> {
+        let mut reached = Vec::new();
+        self.reach(&selection.channels, &selection.except, &mut reached);
+        reached
+    }
+
+    fn reach(&mut self, channels: &[Channel], except: &[Channel], reached: &mut Vec<(u32, u32)>) {
+        // With one channel and no exception each subscriber is reached once as it is.
+        let plain = channels.len() == 1 && except.is_empty();
+        self.fanouts += 1;
+        let mark = self.fanouts;
+        for name in except {
+            let Some(channel) = self.channels.find(name.as_str()) else {
+                continue;
+            };
+            for subscriber in self.channels.subscribers(channel) {
+                self.connections[subscriber.connection as usize].seen = mark;
+            }
+        }
+        for name in channels {
+            let Some(channel) = self.channels.find(name.as_str()) else {
+                continue;
+            };
+            for subscriber in self.channels.subscribers(channel) {
+                if !plain {
+                    let connection = &mut self.connections[subscriber.connection as usize];
+                    if connection.seen == mark {
+                        continue;
+                    }
+                    connection.seen = mark;
+                }
+                reached.push((subscriber.connection, channel));
+            }
+        }
+    }
+
+    /// As [`Shard::mark_dirty`], within a turn, which ends with the flush.
+    fn note_dirty(&mut self, index: u32) {
+        let connection = &mut self.connections[index as usize];
+        if !connection.dirty {
+            connection.dirty = true;
+            self.dirty.push(index);
+        }
+    }
+}
+
+/// Pushes a logged event, or lets the connection lag when its outbox is full. An empty outbox takes any one event.
+fn push_event(connection: &mut Connection, seq: u64, chunk: &Bytes, outbox_bytes_max: usize) -> bool {
+    if !connection.outbox.is_empty() && connection.outbox.bytes() + chunk.len() > outbox_bytes_max {
+        connection.pace = Pace::Lagging { from: seq - 1 };
+    } else {
+        connection.outbox.push(chunk.clone());
+    }
+    true
+}
+
+/// Volatile events are for who can take them now.
+fn takes_volatile(connection: &Connection) -> bool {
+    let writable = match &connection.transport {
+        Transport::WebSocket(_) => !connection.blocked,
+        Transport::Polling(polling) => polling.get.is_some(),
+    };
+    writable && connection.pace == Pace::Live && connection.is_open()
+}

@@ -1,0 +1,225 @@
+//! Flush: from the outboxes to the kernel, one write for each connection that has something to be written;
+//! and catching up, for those that fell behind.
+
+use std::io::IoSlice;
+use std::task::{Context, Poll, Waker};
+
+use super::{Farewell, Shard};
+use crate::channel::Channel;
+use crate::connection::{Connection, Pace, Phase, Transport};
+use crate::id::EventId;
+use crate::limits::{PAGE_EVENTS_MAX, WRITE_CHUNKS_MAX};
+use crate::log::{Cursor, Page, PageLimit};
+use crate::socketio::reason::Reason;
+use crate::transport::engineio::PollReply;
+use crate::wire::{self, Wire};
+
+/// What a write left.
+enum Written {
+    All,
+    /// The kernel takes no more; or no poll waits.
+    Blocked,
+    Failed,
+}
+
+impl Shard {
+    pub(super) fn flush_dirty(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for index in dirty.drain(..) {
+            if let Some(connection) = self.connections.get_mut(index as usize) {
+                connection.dirty = false;
+                self.flush(index);
+            }
+        }
+        // What became dirty meanwhile waits for the next turn.
+        std::mem::swap(&mut dirty, &mut self.dirty);
+        self.dirty.append(&mut dirty);
+    }
+
+    /// Writes what the connection's outbox holds and, if that drains it, what it missed while it was full.
+    pub(crate) fn flush(&mut self, index: u32) {
+        loop {
+            let now_ms = self.now_ms;
+            let Some(connection) = self.at(index) else { return };
+            let was_paused = connection.blocked;
+            match write(connection, now_ms) {
+                Written::All => {
+                    connection.blocked = false;
+                    connection.progress_ms = now_ms;
+                    if connection.pace == Pace::Live {
+                        self.drained(index, was_paused);
+                        return;
+                    }
+                    self.catch_up(index);
+                }
+                Written::Blocked => {
+                    if !connection.blocked {
+                        connection.blocked = true;
+                        connection.progress_ms = now_ms;
+                    }
+                    return;
+                }
+                Written::Failed => return self.end(index, Reason::TransportError, Farewell::None),
+            }
+        }
+    }
+
+    /// All is written: a connection that ends is shut, one that was paused is read from again.
+    fn drained(&mut self, index: u32, was_paused: bool) {
+        let Some(connection) = self.at(index) else { return };
+        match &mut connection.phase {
+            Phase::Closing { shut, .. } if !*shut => {
+                *shut = true;
+                if let Transport::WebSocket(socket) = &mut connection.transport {
+                    let waker = connection.waker.clone().unwrap_or_else(|| Waker::noop().clone());
+                    // An error or a delay here changes nothing: the sweep removes what lingers.
+                    let _ = socket.link.poll_shutdown(&mut Context::from_waker(&waker));
+                    connection.wake();
+                } else {
+                    self.remove(index);
+                }
+            }
+            Phase::Closing { .. } => {}
+            Phase::Open => {
+                if was_paused {
+                    connection.wake();
+                }
+                self.release_post(index);
+            }
+        }
+    }
+
+    /// Reads a page of what a lagging connection has not yet got.
+    fn catch_up(&mut self, index: u32) {
+        let until = self.position;
+        let server = std::sync::Arc::clone(&self.server);
+        let connection = &self.connections[index as usize];
+        let Pace::Lagging { from } = connection.pace else {
+            return;
+        };
+        let cursors: Vec<Cursor> = connection
+            .subscriptions
+            .iter()
+            .map(|subscription| Cursor {
+                channel: self.channels.name(subscription.channel).clone(),
+                after: from.max(subscription.joined_at),
+            })
+            .collect();
+        let limit = PageLimit {
+            events: PAGE_EVENTS_MAX,
+            bytes: server.hub.limits.outbox_bytes,
+        };
+        let page = server.hub.log.read(&cursors, until, limit);
+        if !page.gaps.is_empty() {
+            self.push_gap(index, &cursors, &page, from);
+        }
+        for (cursor, event) in &page.events {
+            self.release_deferred(index, event.seq - 1);
+            if event.draft.except.iter().any(|name| self.is_subscribed(index, name)) {
+                continue;
+            }
+            let connection = &mut self.connections[index as usize];
+            let wire = Wire::of(&connection.transport);
+            let chunk = wire::event(
+                wire,
+                event,
+                &cursors[*cursor].channel,
+                server.config.envelope,
+                server.hub.epoch,
+                None,
+            );
+            connection.outbox.push(chunk);
+        }
+        if page.next >= until {
+            self.release_deferred(index, u64::MAX);
+            self.connections[index as usize].pace = Pace::Live;
+            self.connections[index as usize].wake();
+        } else {
+            self.connections[index as usize].pace = Pace::Lagging { from: page.next };
+        }
+    }
+
+    fn release_deferred(&mut self, index: u32, seq: u64) {
+        let connection = &mut self.connections[index as usize];
+        while connection.deferred.front().is_some_and(|(after, _)| *after <= seq) {
+            if let Some((_, chunk)) = connection.deferred.pop_front() {
+                connection.outbox.push(chunk);
+            }
+        }
+        if connection.deferred.is_empty() {
+            connection.deferred = std::collections::VecDeque::new();
+        }
+    }
+
+    /// Tells a client which of its channels lost events that it should have had: `gap` with `{channels, next}`.
+    fn push_gap(&mut self, index: u32, cursors: &[Cursor], page: &Page, from: u64) {
+        let names: Vec<&str> = page.gaps.iter().map(|gap| shown(&cursors[*gap].channel)).collect();
+        let next = EventId::new(self.server.hub.epoch, from);
+        tracing::debug!(channels = ?names, %next, "a slow client has a gap");
+        let arguments = serde_json::json!({ "channels": names, "next": next }).to_string();
+        let connection = &mut self.connections[index as usize];
+        for namespace in connection
+            .client
+            .namespaces_of(page.gaps.iter().map(|gap| cursors[*gap].channel.namespace()))
+        {
+            let mut packet = Vec::new();
+            tidings_protocol::socketio::write_event(&mut packet, &namespace, None, 0, "gap", &arguments, &[]);
+            connection
+                .outbox
+                .push(wire::frame(Wire::of(&connection.transport), &packet, &[]));
+        }
+    }
+}
+
+fn shown(channel: &Channel) -> &str {
+    channel.room_name().unwrap_or(channel.as_str())
+}
+
+fn write(connection: &mut Connection, now_ms: u64) -> Written {
+    match &mut connection.transport {
+        Transport::Polling(polling) => {
+            if connection.outbox.is_empty() {
+                return Written::All;
+            }
+            let Some((_, reply)) = polling.get.take() else {
+                return Written::Blocked;
+            };
+            let mut payload = Vec::with_capacity(connection.outbox.bytes() + 16);
+            while let Some(chunk) = connection.outbox.pop() {
+                if !payload.is_empty() {
+                    payload.push(tidings_protocol::engineio::RECORD_SEPARATOR);
+                }
+                payload.extend_from_slice(&chunk);
+            }
+            // A client that is gone by now is told by its aborted request.
+            let _ = reply.send(PollReply::Payload(payload.into()));
+            Written::All
+        }
+        Transport::WebSocket(socket) => {
+            let waker = connection.waker.clone().unwrap_or_else(|| Waker::noop().clone());
+            let mut cx = Context::from_waker(&waker);
+            while !connection.outbox.is_empty() {
+                let written = match connection.outbox.only() {
+                    Some(bytes) => socket.link.poll_write(&mut cx, bytes),
+                    None => {
+                        let mut slices = [IoSlice::new(&[]); WRITE_CHUNKS_MAX];
+                        let count = connection.outbox.fill_slices(&mut slices);
+                        socket.link.poll_write_vectored(&mut cx, &slices[..count])
+                    }
+                };
+                match written {
+                    Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Written::Failed,
+                    Poll::Ready(Ok(bytes)) => {
+                        connection.outbox.consume(bytes);
+                        connection.progress_ms = now_ms;
+                    }
+                    Poll::Pending => return Written::Blocked,
+                }
+            }
+            match socket.link.poll_flush(&mut cx) {
+                Poll::Ready(Err(_)) => Written::Failed,
+                Poll::Ready(Ok(())) | Poll::Pending => Written::All,
+            }
+        }
+    }
+}

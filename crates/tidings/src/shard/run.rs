@@ -1,0 +1,253 @@
+//! The shard's thread: the loop of turns, and what runs between them: readers of links, and handlers.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+
+use super::receive::Read;
+use super::{Shard, TaskGauge};
+use crate::connection::Key;
+use crate::error::{Code, Error};
+use crate::limits::{READ_BUFFER_BYTES, TURN_EVENTS_MAX};
+use crate::server::Server;
+use crate::shard::command::Queued;
+use crate::socketio::driver;
+use crate::socketio::handler::EnterTask;
+
+/// A future that lives on a shard's thread: a handler, or what asks the application about a client.
+pub(crate) type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+/// A shard's state with the way to it for tasks of its thread. Never borrowed while a handler runs.
+pub(crate) struct Cell {
+    pub(crate) state: RefCell<Shard>,
+    pub(crate) server: Arc<Server>,
+    scratch: RefCell<Box<[u8]>>,
+}
+
+/// Starts the threads of a server's shards.
+///
+/// # Errors
+/// Those of the operating system, when it has no thread or no file descriptor left.
+pub(crate) fn spawn(server: &Arc<Server>) -> std::io::Result<()> {
+    for number in 0..server.hub.shards.len() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let server = Arc::clone(server);
+        let number = u16::try_from(number).unwrap_or_default();
+        std::thread::Builder::new()
+            .name(format!("tidings-shard-{number}"))
+            .spawn(move || {
+                let cell = Rc::new(Cell {
+                    state: RefCell::new(Shard::new(number, Arc::clone(&server))),
+                    server,
+                    scratch: RefCell::new(vec![0; READ_BUFFER_BYTES].into()),
+                });
+                let local = tokio::task::LocalSet::new();
+                local.block_on(&runtime, turns(cell));
+            })?;
+    }
+    Ok(())
+}
+
+/// The loop: wait, take, fan out, flush, sweep.
+async fn turns(cell: Rc<Cell>) {
+    let server = Arc::clone(&cell.server);
+    let number = usize::from(cell.state.borrow().number);
+    let handle = &server.hub.shards[number];
+    let tick = server.config.sweep_tick();
+    let mut sweep = tokio::time::interval(tick);
+    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut queue = Vec::new();
+    loop {
+        let is_idle = cell.state.borrow().is_idle();
+        let mut swept = false;
+        tokio::select! {
+            biased;
+            () = handle.woken() => {}
+            _ = sweep.tick(), if !is_idle => swept = true,
+            () = tokio::time::sleep(Duration::from_secs(1)), if is_idle && number == 0 => server.hub.log.expire(),
+        }
+        handle.begin_turn();
+        loop {
+            handle.take(&mut queue);
+            let is_done = cell.state.borrow_mut().turn(&mut queue);
+            start_ready(&cell);
+            if is_done {
+                break;
+            }
+            // Let the readers of links, and handlers, have their turn too.
+            tokio::task::yield_now().await;
+        }
+        if swept {
+            cell.state.borrow_mut().sweep();
+            start_ready(&cell);
+            if number == 0 {
+                server.hub.log.expire();
+            }
+        }
+        if cell.state.borrow().stopping {
+            return;
+        }
+    }
+}
+
+impl Shard {
+    /// Carries out what is queued, at most so much that the flush does not wait long; true when nothing is left.
+    fn turn(&mut self, queue: &mut Vec<Queued>) -> bool {
+        self.tick();
+        let taken = queue.len().min(4 * TURN_EVENTS_MAX);
+        for Queued { after, command } in queue.drain(..taken) {
+            self.advance(after);
+            self.execute(command);
+        }
+        if queue.is_empty() {
+            self.advance(self.server.hub.log.position());
+        }
+        self.flush_dirty();
+        queue.is_empty() && self.dirty.is_empty()
+    }
+}
+
+/// Starts what became ready while the state was borrowed: readers, the application's futures, handlers.
+pub(crate) fn start_ready(cell: &Rc<Cell>) {
+    loop {
+        let (linking, entering, ready) = {
+            let mut state = cell.state.borrow_mut();
+            (
+                std::mem::take(&mut state.linking),
+                std::mem::take(&mut state.entering),
+                std::mem::take(&mut state.ready),
+            )
+        };
+        if linking.is_empty() && entering.is_empty() && ready.is_empty() {
+            return;
+        }
+        for (key, task) in linking {
+            tokio::task::spawn_local(Reader {
+                cell: Rc::clone(cell),
+                key,
+                task,
+            });
+        }
+        for task in entering {
+            start(cell, Box::pin(enter(Rc::clone(cell), task)));
+        }
+        for driver in ready {
+            driver::drive(cell, &driver);
+        }
+    }
+}
+
+/// Asks the application about a client, and lets the client in or not. Also a panic is an answer.
+async fn enter(cell: Rc<Cell>, task: EnterTask) {
+    let outcome = AssertUnwindSafe(task.decide(&cell.server)).catch_unwind().await;
+    let outcome = outcome.unwrap_or_else(|panic| {
+        tracing::error!(panic = panic_text(&*panic), "what decides about clients panicked");
+        Err(Error::coded(Code::Internal, "internal error"))
+    });
+    cell.state.borrow_mut().entered(task.key, &task.namespace, outcome);
+    start_ready(&cell);
+}
+
+/// Polls a future once, here and now; what does not end at once goes on as a task of this thread.
+pub(crate) fn start(cell: &Rc<Cell>, task: Task) {
+    if let Some(rest) = poll_once(&cell.server, task) {
+        let guard = cell.state.borrow().gauge_tasks();
+        tokio::task::spawn_local(Guarded {
+            server: Arc::clone(&cell.server),
+            task: rest,
+            _gauge: guard,
+        });
+    }
+}
+
+/// Polls a future once; none is left when it ended, be it by a panic.
+pub(crate) fn poll_once(server: &Server, mut task: Task) -> Option<Task> {
+    let mut cx = Context::from_waker(Waker::noop());
+    match poll_guarded(server, &mut task, &mut cx) {
+        Poll::Ready(()) => None,
+        Poll::Pending => Some(task),
+    }
+}
+
+/// A future of the application: it runs in the context of the application's runtime, so that what it spawns goes
+/// there, and a panic ends it alone.
+pub(crate) struct Guarded {
+    pub(crate) server: Arc<Server>,
+    pub(crate) task: Task,
+    pub(crate) _gauge: TaskGauge,
+}
+
+impl Future for Guarded {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { server, task, .. } = &mut *self;
+        poll_guarded(server, task, cx)
+    }
+}
+
+/// Makes a task of the application's that runs by itself.
+pub(crate) fn guard(server: &Arc<Server>, task: impl Future<Output = ()> + 'static) -> Guarded {
+    server.hub.gauges.tasks.fetch_add(1, Ordering::AcqRel);
+    let gauge = TaskGauge(Arc::clone(&server.hub.gauges));
+    Guarded {
+        server: Arc::clone(server),
+        task: Box::pin(task),
+        _gauge: gauge,
+    }
+}
+
+fn poll_guarded(server: &Server, task: &mut Task, cx: &mut Context<'_>) -> Poll<()> {
+    let _runtime = server.application_runtime().map(tokio::runtime::Handle::enter);
+    std::panic::catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))).unwrap_or_else(|panic| {
+        tracing::error!(panic = panic_text(&*panic), "a handler panicked");
+        Poll::Ready(())
+    })
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (None, Some(text)) => text,
+        (None, None) => "no message",
+    }
+}
+
+/// Reads one link, for as long as it is its connection's.
+struct Reader {
+    cell: Rc<Cell>,
+    key: Key,
+    task: u32,
+}
+
+impl Future for Reader {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let read = {
+            let mut scratch = self.cell.scratch.borrow_mut();
+            self.cell
+                .state
+                .borrow_mut()
+                .poll_link(self.key, self.task, cx, &mut scratch)
+        };
+        start_ready(&self.cell);
+        match read {
+            Read::Waiting => Poll::Pending,
+            Read::Again => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Read::Over => Poll::Ready(()),
+        }
+    }
+}

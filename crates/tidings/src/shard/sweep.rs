@@ -1,0 +1,67 @@
+//! The sweep: every so often a slice of the connections is looked at for what is due. No connection has a timer.
+
+use super::{Farewell, Shard};
+use crate::connection::{Phase, Transport};
+use crate::limits::{LINGER_MS, POLLING_LINGER_MS, STALL_CLOSE_MS};
+use crate::socketio::reason::Reason;
+
+/// A whole round takes so many ticks.
+pub(crate) const SLICES: usize = 16;
+
+impl Shard {
+    pub(super) fn sweep(&mut self) {
+        self.tick();
+        let slice = self.connections.capacity() / SLICES + 1;
+        for _ in 0..slice {
+            let index = self.sweep_at;
+            self.sweep_at += 1;
+            if self.sweep_at >= self.connections.capacity() {
+                self.sweep_at = 0;
+            }
+            if self.connections.contains(index) {
+                self.visit(u32::try_from(index).unwrap_or(u32::MAX));
+            }
+        }
+        self.flush_dirty();
+    }
+
+    fn visit(&mut self, index: u32) {
+        let now_ms = self.now_ms;
+        let outbox_bytes_max = self.server.hub.limits.outbox_bytes;
+        let upgrade_ms = self.server.config.upgrade_timeout_ms();
+        let connect_ms = self.server.config.connect_timeout_ms();
+        let Some(connection) = self.at(index) else { return };
+        let is_websocket = matches!(connection.transport, Transport::WebSocket(_));
+        if let Phase::Closing { since_ms, .. } = connection.phase {
+            let linger_ms = match is_websocket {
+                true if connection.blocked => STALL_CLOSE_MS,
+                true => LINGER_MS,
+                false => POLLING_LINGER_MS,
+            };
+            if now_ms - since_ms > linger_ms {
+                self.remove(index);
+            }
+            return;
+        }
+        if is_websocket && connection.blocked && now_ms - connection.progress_ms > STALL_CLOSE_MS {
+            tracing::debug!("a client accepted no byte for 30 s");
+            return self.end(index, Reason::TransportError, Farewell::None);
+        }
+        if connection
+            .probe
+            .as_ref()
+            .is_some_and(|probe| now_ms - probe.since_ms > upgrade_ms)
+        {
+            self.drop_probe(index);
+        }
+        let Some(connection) = self.at(index) else { return };
+        if !connection.client.has_entered() && now_ms - connection.opened_ms > connect_ms {
+            return self.end(index, Reason::ForcedClose, Farewell::Goodbye);
+        }
+        if connection.is_paused(outbox_bytes_max) {
+            // Its answers wait in the kernel: they can't be missed.
+            connection.heartbeat.received_ms = now_ms;
+        }
+        self.heartbeat(index);
+    }
+}

@@ -1,0 +1,326 @@
+//! Broadcast: an event, or an action, for a set of sockets.
+
+use std::future::{IntoFuture, Ready, ready};
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+use tokio::sync::mpsc;
+
+use super::ack::{AckReply, AckSink, BroadcastAckError, collect};
+use super::arguments::{self, Emit};
+use super::namespace::{Behaviour, Namespace};
+use super::socket::Socket;
+use crate::channel::Channel;
+use crate::error::Result;
+use crate::event::{self, Draft, Event, Message};
+use crate::id::EventId;
+use crate::server::Server;
+use crate::shard::command::{Action, BroadcastKind, Command, Selection};
+
+/// What [`Io::emit`](super::io::Io::emit) and its sisters answer. It needs no await: the event is on its way. Awaited, it
+/// gives the event's id, none for what is not logged.
+#[derive(Debug)]
+pub struct Emitted {
+    outcome: Result<Option<EventId>>,
+}
+
+impl Emitted {
+    pub(crate) fn new(outcome: Result<Option<EventId>>) -> Self {
+        if let Err(error) = &outcome {
+            tracing::warn!(%error, "an event can't be emitted");
+        }
+        Self { outcome }
+    }
+}
+
+impl IntoFuture for Emitted {
+    type Output = Result<Option<EventId>>;
+    type IntoFuture = Ready<Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        ready(self.outcome)
+    }
+}
+
+/// Which namespaces a broadcast is about.
+#[derive(Clone)]
+pub(crate) enum Target {
+    Namespace(Arc<Namespace>),
+    /// All namespaces of a pattern.
+    Pattern(Arc<Behaviour>),
+}
+
+/// A set of sockets to send to or to act on: `io.to("a").to("b").except("c")`. Each socket is reached once, in however many of
+/// the rooms it is.
+#[derive(Clone)]
+#[must_use = "a broadcast does nothing until something is emitted to it"]
+pub struct Broadcast {
+    server: Arc<Server>,
+    target: Target,
+    rooms: SmallVec<[Box<str>; 1]>,
+    except: SmallVec<[Box<str>; 1]>,
+    without: Option<Channel>,
+    is_volatile: bool,
+    timeout: Duration,
+    user: Option<Arc<str>>,
+}
+
+impl Broadcast {
+    pub(crate) fn new(server: &Arc<Server>, target: Target) -> Self {
+        Self {
+            timeout: server.config.ack_timeout,
+            server: Arc::clone(server),
+            target,
+            rooms: SmallVec::new(),
+            except: SmallVec::new(),
+            without: None,
+            is_volatile: false,
+            user: None,
+        }
+    }
+
+    pub(crate) fn without(mut self, own: Channel) -> Self {
+        self.without = Some(own);
+        self
+    }
+
+    /// And the sockets in this room.
+    pub fn to(mut self, room: impl AsRef<str>) -> Self {
+        self.rooms.push(room.as_ref().into());
+        self
+    }
+
+    /// As [`Broadcast::to`]; Node's `in` is a keyword in Rust.
+    pub fn within(self, room: impl AsRef<str>) -> Self {
+        self.to(room)
+    }
+
+    /// But not the sockets in this room.
+    pub fn except(mut self, room: impl AsRef<str>) -> Self {
+        self.except.push(room.as_ref().into());
+        self
+    }
+
+    /// Only to clients of this process. There are no others yet: what is emitted is the same without it.
+    pub fn local(self) -> Self {
+        self
+    }
+
+    /// Only to clients that can take it right now; it is not logged.
+    pub fn volatile(mut self) -> Self {
+        self.is_volatile = true;
+        self
+    }
+
+    /// How long to wait for acknowledgements.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The user whose event it is: `user` in what clients see, where the server adds that.
+    pub fn publisher(mut self, user: impl Into<Arc<str>>) -> Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// Emits an event. Awaiting the answer is not needed.
+    pub fn emit(&self, name: &str, arguments: impl Emit) -> Emitted {
+        Emitted::new(event::check_name(name).and_then(|()| self.try_emit(name, &arguments)))
+    }
+
+    /// Emits an event to all, under a name that only servers use, without logging it.
+    pub(crate) fn emit_unlogged(&self, name: &str, arguments: impl Emit) {
+        match arguments::encode(&arguments).and_then(|encoded| self.drafts(name, encoded)) {
+            Ok(drafts) => drafts
+                .into_iter()
+                .for_each(|draft| self.send_unlogged(draft, &BroadcastKind::Plain)),
+            Err(error) => tracing::warn!(%error, "an event can't be emitted"),
+        }
+    }
+
+    fn try_emit(&self, name: &str, arguments: &impl Emit) -> Result<Option<EventId>> {
+        let encoded = arguments::encode(arguments)?;
+        self.try_emit_encoded(name, encoded)
+    }
+
+    /// Emits arguments that are encoded already: comma-separated JSON values, passed on as they are.
+    pub(crate) fn try_emit_encoded(&self, name: &str, encoded: arguments::Encoded) -> Result<Option<EventId>> {
+        let hub = &self.server.hub;
+        let mut id = None;
+        for draft in self.drafts(name, encoded)? {
+            if self.is_volatile {
+                self.send_unlogged(draft, &BroadcastKind::Volatile);
+            } else {
+                id = Some(hub.publish(draft));
+            }
+        }
+        Ok(id)
+    }
+
+    fn send_unlogged(&self, draft: Draft, kind: &BroadcastKind) {
+        let time = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        let event = Arc::new(Event {
+            seq: 0,
+            time_ms: u64::try_from(time.as_millis()).unwrap_or(0),
+            draft,
+        });
+        self.server.hub.send_all(|| Command::Broadcast {
+            event: Arc::clone(&event),
+            kind: kind.clone(),
+        });
+    }
+
+    /// Emits an event and collects the clients' acknowledgements.
+    ///
+    /// # Errors
+    /// When not all came in time: those that did are in the error.
+    pub async fn emit_with_ack(&self, name: &str, arguments: impl Emit) -> Result<Vec<AckReply>, BroadcastAckError> {
+        let none = BroadcastAckError {
+            responses: Vec::new(),
+            expected: 0,
+        };
+        let prepared = event::check_name(name)
+            .and_then(|()| arguments::encode(&arguments))
+            .and_then(|encoded| self.drafts(name, encoded));
+        let drafts = match prepared {
+            Ok(drafts) => drafts,
+            Err(error) => {
+                tracing::warn!(%error, "an event can't be emitted");
+                return Err(none);
+            }
+        };
+        let hub = &self.server.hub;
+        let mut responses = Vec::new();
+        for draft in drafts {
+            let ack = hub.next_ack();
+            let (sender, receiver) = mpsc::unbounded_channel();
+            self.send_unlogged(
+                draft,
+                &BroadcastKind::WithAck {
+                    ack,
+                    sink: AckSink::Many(sender),
+                },
+            );
+            match collect(hub, ack, receiver, self.timeout).await {
+                Ok(replies) => responses.extend(replies),
+                Err(mut error) => {
+                    responses.append(&mut error.responses);
+                    return Err(BroadcastAckError {
+                        responses,
+                        expected: error.expected,
+                    });
+                }
+            }
+        }
+        Ok(responses)
+    }
+
+    /// The sockets of the set whose user is a `U`.
+    pub async fn sockets<U: Send + Sync + 'static>(&self) -> Vec<Socket<U>> {
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        for selection in self.selections() {
+            self.server.hub.send_all(|| Command::Select {
+                selection: Arc::clone(&selection),
+                reply: sender.clone(),
+            });
+        }
+        drop(sender);
+        let mut sockets = Vec::new();
+        while let Some(found) = receiver.recv().await {
+            sockets.extend(found.iter().filter_map(Socket::of));
+        }
+        sockets
+    }
+
+    /// Puts all sockets of the set into a room.
+    pub fn join(&self, room: impl AsRef<str>) {
+        self.change_rooms(room.as_ref(), Action::Join);
+    }
+
+    /// Takes all sockets of the set out of a room.
+    pub fn leave(&self, room: impl AsRef<str>) {
+        self.change_rooms(room.as_ref(), Action::Leave);
+    }
+
+    fn change_rooms(&self, room: &str, action: impl Fn(Arc<[Channel]>) -> Action) {
+        for namespace in self.namespaces() {
+            match Channel::room(&namespace.path, room) {
+                Ok(channel) => self.apply_in(&namespace, &action(Arc::from([channel]))),
+                Err(error) => tracing::warn!(%error, "sockets can't be in a room of this name"),
+            }
+        }
+    }
+
+    /// Ends all sockets of the set, and with `close` their connections.
+    pub fn disconnect(&self, close: bool) {
+        for namespace in self.namespaces() {
+            self.apply_in(&namespace, &Action::Disconnect { close });
+        }
+    }
+
+    fn apply_in(&self, namespace: &Namespace, action: &Action) {
+        let selection = Arc::new(self.selection_in(namespace));
+        self.server.hub.send_all(|| Command::Apply {
+            selection: Arc::clone(&selection),
+            action: action.clone(),
+        });
+    }
+
+    fn namespaces(&self) -> Vec<Arc<Namespace>> {
+        match &self.target {
+            Target::Namespace(namespace) => vec![Arc::clone(namespace)],
+            Target::Pattern(behaviour) => behaviour.children(),
+        }
+    }
+
+    fn selections(&self) -> Vec<Arc<Selection>> {
+        self.namespaces()
+            .iter()
+            .map(|namespace| Arc::new(self.selection_in(namespace)))
+            .collect()
+    }
+
+    /// Rooms whose names can't be rooms' have nobody in them.
+    fn selection_in(&self, namespace: &Namespace) -> Selection {
+        let channels = |rooms: &[Box<str>]| {
+            rooms
+                .iter()
+                .filter_map(|room| Channel::room(&namespace.path, room).ok())
+                .collect()
+        };
+        let mut except: SmallVec<[Channel; 1]> = channels(&self.except);
+        except.extend(self.without.clone());
+        let channels = if self.rooms.is_empty() {
+            SmallVec::from_elem(Channel::everyone(&namespace.path), 1)
+        } else {
+            channels(&self.rooms)
+        };
+        Selection { channels, except }
+    }
+
+    /// One draft for each namespace. An error when a room's name can't be one.
+    fn drafts(&self, name: &str, encoded: arguments::Encoded) -> Result<Vec<Draft>> {
+        for room in self.rooms.iter().chain(&self.except) {
+            crate::channel::check(room)?;
+        }
+        let message = Message {
+            name: Arc::from(name),
+            arguments: encoded.text.into(),
+            attachments: encoded.attachments,
+        };
+        let drafts = self.namespaces().into_iter().map(|namespace| {
+            let Selection { channels, except } = self.selection_in(&namespace);
+            Draft {
+                channels,
+                except,
+                message: message.clone(),
+                user: self.user.clone(),
+            }
+        });
+        Ok(drafts.collect())
+    }
+}

@@ -1,0 +1,528 @@
+//! A Socket.IO client on its connection: which namespaces it is in, the packets it sends, the acks it owes.
+
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+use tidings_protocol::socketio::{self, PacketType};
+
+use super::ack::{AckReply, AckSink};
+use super::driver::{Driver, Job};
+use super::extract::Event;
+use super::namespace::Namespace;
+use super::reason::Reason;
+use super::socket::SocketInner;
+use crate::channel::Channel;
+use crate::connection::Key;
+use crate::error::{Code, Error, Result};
+use crate::handshake::Handshake;
+use crate::hub::Gauges;
+use crate::limits::RATE_CLOSE_MS;
+use crate::shard::command::Packet;
+use crate::shard::run::Cell;
+use crate::shard::{Farewell, Shard};
+
+/// The Socket.IO side of a connection.
+#[derive(Default)]
+pub(crate) struct Client {
+    members: SmallVec<[Member; 1]>,
+    /// Namespaces whose application is still being asked.
+    entering: Vec<Arc<str>>,
+    has_entered: bool,
+    next_member: u32,
+    /// A packet whose attachments have not all come.
+    partial: Option<Box<Partial>>,
+    /// The acks that the client owes; no table while there are none.
+    acks: Option<Box<HashMap<u64, Owed>>>,
+    rate: Rate,
+}
+
+/// A socket: the client in one namespace.
+pub(crate) struct Member {
+    pub(crate) id: u32,
+    pub(crate) socket: Arc<SocketInner>,
+    driver: Rc<Driver>,
+}
+
+struct Partial {
+    kind: PacketType,
+    namespace: Box<str>,
+    id: Option<u64>,
+    data: Box<str>,
+    expected: usize,
+    attachments: Vec<Bytes>,
+}
+
+struct Owed {
+    sink: AckSink,
+    namespace: Box<str>,
+}
+
+/// Messages against the limit (the generic cell rate algorithm): one number tells when the next is on time.
+#[derive(Default)]
+struct Rate {
+    /// In milliseconds of the shard's clock, times 1,000.
+    theoretical: u64,
+    /// Since when all have been refused; 0 when the last was not.
+    over_since_ms: u64,
+}
+
+impl Client {
+    pub(crate) fn has_entered(&self) -> bool {
+        self.has_entered
+    }
+
+    pub(crate) fn is_behind(&self) -> bool {
+        self.members.iter().any(|member| member.driver.is_behind())
+    }
+
+    pub(crate) fn member(&self, namespace: &str) -> Option<&Member> {
+        self.members
+            .iter()
+            .find(|member| &*member.socket.namespace.path == namespace)
+    }
+
+    pub(crate) fn namespaces(&self) -> Vec<Arc<str>> {
+        self.members
+            .iter()
+            .map(|member| Arc::clone(&member.socket.namespace.path))
+            .collect()
+    }
+
+    /// Those of `namespaces` that it is in, each once.
+    pub(crate) fn namespaces_of<'a>(&self, namespaces: impl Iterator<Item = &'a str>) -> Vec<Arc<str>> {
+        let mut found: Vec<Arc<str>> = Vec::new();
+        for name in namespaces {
+            if let Some(member) = self.member(name)
+                && !found.iter().any(|namespace| &**namespace == name)
+            {
+                found.push(Arc::clone(&member.socket.namespace.path));
+            }
+        }
+        found
+    }
+
+    pub(crate) fn expect_ack(&mut self, ack: u64, sink: AckSink, namespace: &str, gauges: &Gauges) {
+        self.acks.get_or_insert_default().insert(
+            ack,
+            Owed {
+                sink,
+                namespace: namespace.into(),
+            },
+        );
+        gauges.acks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn take_ack(&mut self, ack: u64, gauges: &Gauges) -> Option<Owed> {
+        let acks = self.acks.as_mut()?;
+        let owed = acks.remove(&ack)?;
+        if acks.is_empty() {
+            self.acks = None;
+        }
+        gauges.acks.fetch_sub(1, Ordering::Relaxed);
+        Some(owed)
+    }
+
+    /// Whoever waits for an answer from that namespace is told that none will come.
+    fn drop_acks(&mut self, namespace: &str, gauges: &Gauges) {
+        let Some(acks) = &mut self.acks else { return };
+        let gone: Vec<u64> = acks
+            .iter()
+            .filter(|(_, owed)| &*owed.namespace == namespace)
+            .map(|(ack, _)| *ack)
+            .collect();
+        for ack in gone {
+            if let Some(owed) = self.take_ack(ack, gauges) {
+                owed.sink.gone();
+            }
+        }
+    }
+}
+
+impl Shard {
+    /// A packet in the text of an Engine.IO message.
+    pub(crate) fn socketio_packet(&mut self, index: u32, text: &str) -> ControlFlow<()> {
+        let attachments_max = self.server.hub.limits.attachments;
+        let Some(connection) = self.at(index) else {
+            return ControlFlow::Break(());
+        };
+        if connection.client.partial.is_some() {
+            return self.broke_protocol(index, "a text where an attachment was due");
+        }
+        let packet = match socketio::decode(text, attachments_max) {
+            Ok(packet) => packet,
+            Err(error) => {
+                tracing::debug!(%error, "a client sent a malformed packet");
+                return self.broke_protocol(index, "a malformed packet");
+            }
+        };
+        if packet.attachments > 0 {
+            if socketio::check_placeholders(packet.data, packet.attachments).is_err() {
+                return self.broke_protocol(index, "a placeholder without an attachment");
+            }
+            connection.client.partial = Some(Box::new(Partial {
+                kind: packet.kind,
+                namespace: packet.namespace.into(),
+                id: packet.id,
+                data: packet.data.into(),
+                expected: packet.attachments,
+                attachments: Vec::new(),
+            }));
+            return ControlFlow::Continue(());
+        }
+        self.complete_packet(index, packet.kind, packet.namespace, packet.id, packet.data, Vec::new())
+    }
+
+    /// A binary message: an attachment of the packet before it.
+    pub(crate) fn socketio_attachment(&mut self, index: u32, bytes: Bytes) -> ControlFlow<()> {
+        let Some(connection) = self.at(index) else {
+            return ControlFlow::Break(());
+        };
+        let Some(partial) = &mut connection.client.partial else {
+            return self.broke_protocol(index, "an attachment that no packet announced");
+        };
+        partial.attachments.push(bytes);
+        if partial.attachments.len() < partial.expected {
+            return ControlFlow::Continue(());
+        }
+        match connection.client.partial.take() {
+            Some(partial) => {
+                let Partial {
+                    kind,
+                    namespace,
+                    id,
+                    data,
+                    attachments,
+                    ..
+                } = *partial;
+                self.complete_packet(index, kind, &namespace, id, &data, attachments)
+            }
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    fn complete_packet(
+        &mut self,
+        index: u32,
+        kind: PacketType,
+        namespace: &str,
+        id: Option<u64>,
+        data: &str,
+        attachments: Vec<Bytes>,
+    ) -> ControlFlow<()> {
+        if kind == PacketType::Connect {
+            return self.enter(index, namespace, data);
+        }
+        let Some(connection) = self.at(index) else {
+            return ControlFlow::Break(());
+        };
+        if connection.client.member(namespace).is_none() {
+            return self.broke_protocol(index, "a packet for a namespace that the client is not in");
+        }
+        match kind {
+            PacketType::Event | PacketType::BinaryEvent => self.event(index, namespace, id, data, attachments),
+            PacketType::Ack | PacketType::BinaryAck => self.ack(index, namespace, id, data, attachments),
+            PacketType::Disconnect => {
+                self.end_socket(index, namespace, Reason::ClientNamespaceDisconnect);
+                ControlFlow::Continue(())
+            }
+            PacketType::Connect | PacketType::ConnectError => {
+                self.broke_protocol(index, "a packet that only servers send")
+            }
+        }
+    }
+
+    /// The reference server closes the transport, so that the client comes back with a clean state.
+    fn broke_protocol(&mut self, index: u32, problem: &'static str) -> ControlFlow<()> {
+        tracing::debug!(problem, "a client broke the Socket.IO protocol");
+        self.end(index, Reason::ForcedClose, Farewell::Goodbye);
+        ControlFlow::Break(())
+    }
+
+    fn event(
+        &mut self,
+        index: u32,
+        namespace: &str,
+        id: Option<u64>,
+        data: &str,
+        attachments: Vec<Bytes>,
+    ) -> ControlFlow<()> {
+        if data.is_empty() {
+            return ControlFlow::Continue(()); // tolerated, as on the reference server
+        }
+        let event = match socketio::event(data) {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::debug!(%error, "a client sent a malformed event");
+                return self.broke_protocol(index, "a malformed event");
+            }
+        };
+        if let Some(flow) = self.refuse_over_rate(index, namespace, id) {
+            return flow;
+        }
+        let Some(connection) = self.at(index) else {
+            return ControlFlow::Break(());
+        };
+        let Some(member) = connection.client.member(namespace) else {
+            return ControlFlow::Break(());
+        };
+        let event = Event::new(
+            &event.name,
+            Bytes::copy_from_slice(event.arguments.as_bytes()),
+            attachments,
+        );
+        member.driver.push(Job::Event { event, ack: id });
+        let driver = Rc::clone(&member.driver);
+        self.ready.push(driver);
+        ControlFlow::Continue(())
+    }
+
+    fn ack(
+        &mut self,
+        index: u32,
+        namespace: &str,
+        id: Option<u64>,
+        data: &str,
+        attachments: Vec<Bytes>,
+    ) -> ControlFlow<()> {
+        let Ok(arguments) = socketio::ack_arguments(data) else {
+            return self.broke_protocol(index, "a malformed ack");
+        };
+        let server = Arc::clone(&self.server);
+        let Some(connection) = self.at(index) else {
+            return ControlFlow::Break(());
+        };
+        let is_owed = id.is_some_and(|id| {
+            connection
+                .client
+                .acks
+                .as_ref()
+                .and_then(|acks| acks.get(&id))
+                .is_some_and(|owed| &*owed.namespace == namespace)
+        });
+        if is_owed && let Some(owed) = id.and_then(|id| connection.client.take_ack(id, &server.hub.gauges)) {
+            owed.sink.reply(AckReply {
+                arguments: Bytes::copy_from_slice(arguments.as_bytes()),
+                attachments,
+            });
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Counts a message; over the limit it is refused, and after ten seconds of that the connection closed.
+    fn refuse_over_rate(&mut self, index: u32, namespace: &str, id: Option<u64>) -> Option<ControlFlow<()>> {
+        let limits = &self.server.hub.limits;
+        let per_second = u64::from(limits.messages_per_second);
+        if per_second == 0 {
+            return None;
+        }
+        let interval = 1_000_000 / per_second;
+        let tolerance = interval * u64::from(limits.messages_burst.max(1) - 1);
+        let now_ms = self.now_ms;
+        let now = now_ms * 1_000;
+        let rate = &mut self.at(index)?.client.rate;
+        if rate.theoretical <= now + tolerance {
+            rate.theoretical = rate.theoretical.max(now) + interval;
+            rate.over_since_ms = 0;
+            return None;
+        }
+        if rate.over_since_ms == 0 {
+            rate.over_since_ms = now_ms.max(1);
+        } else if now_ms - rate.over_since_ms > RATE_CLOSE_MS {
+            self.end(index, Reason::ForcedClose, Farewell::Close(Some(4429)));
+            return Some(ControlFlow::Break(()));
+        }
+        let error = Error::coded(Code::RateLimited, "too many messages: slow down");
+        self.answer_error(index, namespace, id, &error);
+        Some(ControlFlow::Continue(()))
+    }
+
+    /// An error as an ack or, where the client asked for none, as `tidings:error`.
+    fn answer_error(&mut self, index: u32, namespace: &str, id: Option<u64>, error: &Error) {
+        let mut packet = Vec::new();
+        match id {
+            Some(id) => socketio::write_ack(&mut packet, namespace, id, 0, &error.to_ack_json()),
+            None => {
+                let arguments = serde_json::json!({ "code": error.code(), "message": error.message() }).to_string();
+                socketio::write_event(&mut packet, namespace, None, 0, "tidings:error", &arguments, &[]);
+            }
+        }
+        self.push_packet(index, &packet, &[]);
+    }
+
+    // Entering and leaving namespaces
+
+    /// CONNECT: asks the application, while the client may send nothing to that namespace.
+    fn enter(&mut self, index: u32, path: &str, data: &str) -> ControlFlow<()> {
+        let server = Arc::clone(&self.server);
+        let Some(connection) = self.at(index) else {
+            return ControlFlow::Break(());
+        };
+        let client = &connection.client;
+        if client.member(path).is_some() || client.entering.iter().any(|entering| &**entering == path) {
+            return self.broke_protocol(index, "a second CONNECT for a namespace");
+        }
+        if client.members.len() + client.entering.len() >= server.hub.limits.namespaces {
+            let error = Error::coded(Code::TooManyChannels, "too many namespaces on one connection");
+            self.refuse_entry(index, path, &error);
+            return ControlFlow::Continue(());
+        }
+        let Some(namespace) = server.namespaces.find(path) else {
+            let mut packet = Vec::new();
+            socketio::write_connect_error(&mut packet, path, "Invalid namespace", None);
+            self.push_packet(index, &packet, &[]);
+            return ControlFlow::Continue(());
+        };
+        let Some(opening) = connection.opening.clone() else {
+            return self.broke_protocol(index, "a CONNECT after the headers were let go");
+        };
+        let auth = (!data.is_empty()).then(|| Arc::from(data));
+        let cookie = server.config.token_cookie.clone();
+        let handshake = Handshake::new(opening, auth, Arc::clone(&namespace.path), cookie);
+        connection.client.entering.push(Arc::clone(&namespace.path));
+        let key = connection.key;
+        self.entering.push(super::handler::enter(key, namespace, handshake));
+        ControlFlow::Continue(())
+    }
+
+    fn refuse_entry(&mut self, index: u32, path: &str, error: &Error) {
+        let mut packet = Vec::new();
+        socketio::write_connect_error(&mut packet, path, error.message(), Some(&error.to_connect_data_json()));
+        self.push_packet(index, &packet, &[]);
+    }
+
+    /// The application has decided.
+    pub(crate) fn entered(&mut self, key: Key, namespace: &Arc<Namespace>, outcome: Result<Arc<SocketInner>>) {
+        let server = Arc::clone(&self.server);
+        let Some(connection) = self.get(key) else { return };
+        if !connection.is_open() {
+            return;
+        }
+        let index = key.index;
+        connection
+            .client
+            .entering
+            .retain(|entering| *entering != namespace.path);
+        let socket = match outcome {
+            Ok(socket) => socket,
+            Err(error) => return self.refuse_entry(index, &namespace.path, &error),
+        };
+        // What was published before the socket was there is not for it.
+        self.advance(server.hub.log.position());
+        let mut packet = Vec::new();
+        socketio::write_connect(&mut packet, &namespace.path, socket.id(), None);
+        self.push_packet(index, &packet, &[]);
+        let Some(connection) = self.get(key) else { return };
+        let client = &mut connection.client;
+        client.has_entered = true;
+        client.next_member += 1;
+        let id = client.next_member;
+        let driver = Driver::new(Arc::clone(&socket));
+        driver.push(Job::Connect);
+        client.members.push(Member {
+            id,
+            socket: Arc::clone(&socket),
+            driver: Rc::clone(&driver),
+        });
+        server.hub.gauges.sockets.fetch_add(1, Ordering::Relaxed);
+        namespace.count(1);
+        self.subscribe(index, id, &Channel::everyone(&namespace.path));
+        for channel in socket.begin() {
+            self.subscribe(index, id, &channel);
+        }
+        self.ready.push(driver);
+    }
+
+    pub(crate) fn member_id(&mut self, socket: &SocketInner) -> Option<u32> {
+        let connection = self.get(socket.key)?;
+        let member = connection.client.member(&socket.namespace.path)?;
+        std::ptr::eq(&*member.socket, socket).then_some(member.id)
+    }
+
+    /// Ends one of a connection's sockets: nothing more is delivered to it, its handlers hear of it last.
+    pub(crate) fn end_socket(&mut self, index: u32, namespace: &str, reason: Reason) {
+        let server = Arc::clone(&self.server);
+        let Some(connection) = self.at(index) else { return };
+        let client = &mut connection.client;
+        let Some(at) = client
+            .members
+            .iter()
+            .position(|member| &*member.socket.namespace.path == namespace)
+        else {
+            return;
+        };
+        let member = client.members.remove(at);
+        client.drop_acks(namespace, &server.hub.gauges);
+        member.socket.end();
+        member.driver.push(Job::End(reason));
+        server.hub.gauges.sockets.fetch_sub(1, Ordering::Relaxed);
+        member.socket.namespace.count(-1);
+        self.unsubscribe_member(index, member.id);
+        self.ready.push(member.driver);
+    }
+
+    pub(crate) fn end_sockets(&mut self, index: u32, reason: Reason) {
+        let Some(connection) = self.at(index) else { return };
+        connection.client.entering.clear();
+        connection.client.partial = None;
+        for namespace in connection.client.namespaces() {
+            self.end_socket(index, &namespace, reason);
+        }
+    }
+
+    // What the application sends to one socket
+
+    pub(crate) fn send(&mut self, socket: &SocketInner, packet: &Packet, volatile: bool) {
+        if self.member_id(socket).is_none() {
+            return; // an ack of a socket that is gone is nobody's
+        }
+        let index = socket.key.index;
+        if volatile && self.at(index).is_none_or(|connection| connection.blocked) {
+            return;
+        }
+        self.push_packet(index, &packet.bytes, &packet.attachments);
+    }
+
+    pub(crate) fn send_with_ack(&mut self, socket: &SocketInner, packet: &Packet, ack: u64, sink: AckSink) {
+        let server = Arc::clone(&self.server);
+        if self.member_id(socket).is_none() {
+            return sink.gone();
+        }
+        let index = socket.key.index;
+        if let Some(connection) = self.at(index) {
+            connection
+                .client
+                .expect_ack(ack, sink, &socket.namespace.path, &server.hub.gauges);
+        }
+        self.push_packet(index, &packet.bytes, &packet.attachments);
+    }
+
+    pub(crate) fn forget_ack(&mut self, ack: u64, socket: Option<&SocketInner>) {
+        let server = Arc::clone(&self.server);
+        match socket {
+            Some(socket) => {
+                if let Some(connection) = self.get(socket.key) {
+                    connection.client.take_ack(ack, &server.hub.gauges);
+                }
+            }
+            None => {
+                for (_, connection) in &mut self.connections {
+                    connection.client.take_ack(ack, &server.hub.gauges);
+                }
+            }
+        }
+    }
+}
+
+/// The socket's handlers have caught up: its connection may be read from again.
+pub(crate) fn resume(cell: &Rc<Cell>, key: Key) {
+    let mut state = cell.state.borrow_mut();
+    if let Some(connection) = state.get(key) {
+        connection.wake();
+        state.release_post(key.index);
+    }
+}

@@ -1,0 +1,571 @@
+//! A socket: one client in one namespace, as the application holds it.
+
+use std::any::{Any, TypeId};
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use super::ack::{AckError, AckReply, Awaited};
+use super::arguments::{self, Emit};
+use super::broadcast::{Broadcast, Emitted, Target};
+use super::extract::Event;
+use super::handler::{Answer, ErasedHandler, EventHandlers, Handler, SocketHandler};
+use super::io::Io;
+use super::namespace::Namespace;
+use super::reason::Reason;
+use crate::channel::Channel;
+use crate::connection::Key;
+use crate::error::Result;
+use crate::event::{self, Draft, Message};
+use crate::handshake::Handshake;
+use crate::random::RandomId;
+use crate::server::Server;
+use crate::shard::command::{Command, Packet};
+
+/// One client in one namespace: what [`Io::on_connect`] gives, and what handlers extract. Cheap to clone.
+///
+/// `U` is what [`Io::auth`] answered for this client; `()` without it. A socket may be held for as long as one
+/// likes: after the client is gone, what is sent to it goes nowhere.
+pub struct Socket<U = ()> {
+    pub(crate) inner: Arc<SocketInner>,
+    user: Arc<U>,
+}
+
+pub(crate) type User = Arc<dyn Any + Send + Sync>;
+
+pub(crate) struct SocketInner {
+    pub(crate) server: Arc<Server>,
+    pub(crate) namespace: Arc<Namespace>,
+    pub(crate) key: Key,
+    /// The channel of the own-id room, whose name is the socket's id.
+    own: Channel,
+    id: Box<str>,
+    pub(crate) user: User,
+    handshake: Handshake,
+    state: Mutex<State>,
+    pub(crate) concurrent: AtomicUsize,
+}
+
+#[derive(Default)]
+struct State {
+    phase: Phase,
+    rooms: Vec<Channel>,
+    handlers: Handlers,
+    values: Option<Box<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>>,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The application is still being asked.
+    #[default]
+    Entering,
+    Connected,
+    Ended,
+}
+
+/// What the application registered on one socket.
+#[derive(Default)]
+pub(crate) struct Handlers {
+    pub(crate) events: EventHandlers,
+    disconnecting: Vec<SocketHandler<Reason>>,
+    disconnect: Vec<SocketHandler<Reason>>,
+}
+
+impl SocketInner {
+    pub(crate) fn new(
+        server: &Arc<Server>,
+        namespace: &Arc<Namespace>,
+        key: Key,
+        user: User,
+        handshake: Handshake,
+    ) -> Result<Arc<Self>> {
+        let id = RandomId::new().to_string();
+        let own = Channel::room(&namespace.path, &id)?;
+        Ok(Arc::new(Self {
+            server: Arc::clone(server),
+            namespace: Arc::clone(namespace),
+            key,
+            state: Mutex::new(State {
+                rooms: vec![own.clone()],
+                ..State::default()
+            }),
+            own,
+            id: id.into(),
+            user,
+            handshake,
+            concurrent: AtomicUsize::new(0),
+        }))
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Tells the client of an error that no acknowledgement can tell: `tidings:error` with `{code, message}`.
+    pub(crate) fn report(self: &Arc<Self>, error: &crate::Error) {
+        let arguments = serde_json::json!({ "code": error.code(), "message": error.message() }).to_string();
+        let mut bytes = Vec::new();
+        tidings_protocol::socketio::write_event(
+            &mut bytes,
+            &self.namespace.path,
+            None,
+            0,
+            "tidings:error",
+            &arguments,
+            &[],
+        );
+        let packet = Packet {
+            bytes,
+            attachments: Vec::new(),
+        };
+        self.server.hub.send(
+            self.key.shard,
+            Command::Send {
+                socket: Arc::clone(self),
+                packet,
+                volatile: false,
+            },
+        );
+    }
+
+    pub(crate) fn is_in(&self, channel: &Channel) -> bool {
+        self.state.lock().rooms.contains(channel)
+    }
+
+    pub(crate) fn note_joined(&self, channel: &Channel) -> bool {
+        let mut state = self.state.lock();
+        let is_new = state.phase != Phase::Ended && !state.rooms.contains(channel);
+        if is_new {
+            state.rooms.push(channel.clone());
+        }
+        is_new
+    }
+
+    pub(crate) fn note_left(&self, channel: &Channel) -> bool {
+        let mut state = self.state.lock();
+        let rooms = state.rooms.len();
+        state.rooms.retain(|room| room != channel);
+        state.rooms.len() < rooms
+    }
+
+    /// Makes it a connected one; answers the rooms it is in by now.
+    pub(crate) fn begin(&self) -> Vec<Channel> {
+        let mut state = self.state.lock();
+        state.phase = Phase::Connected;
+        state.rooms.clone()
+    }
+
+    pub(crate) fn end(&self) {
+        self.state.lock().phase = Phase::Ended;
+    }
+
+    /// What the application wants to run for an event: everything that was registered for it.
+    pub(crate) fn with_handlers<R>(&self, read: impl FnOnce(&Handlers) -> R) -> R {
+        read(&self.state.lock().handlers)
+    }
+
+    pub(crate) fn disconnecting_handlers(&self) -> Vec<SocketHandler<Reason>> {
+        self.state.lock().handlers.disconnecting.clone()
+    }
+
+    /// Leaves all rooms; answers who wants to know of the end.
+    pub(crate) fn leave_all(&self) -> Vec<SocketHandler<Reason>> {
+        let mut state = self.state.lock();
+        state.rooms = Vec::new();
+        state.handlers.disconnect.clone()
+    }
+
+    /// Lets go of all that the application gave, which may hold this very socket.
+    pub(crate) fn forget(&self) {
+        let mut state = self.state.lock();
+        let handlers = std::mem::take(&mut state.handlers);
+        let values = state.values.take();
+        drop(state);
+        drop((handlers, values));
+    }
+}
+
+impl<U: Send + Sync + 'static> Socket<U> {
+    /// None when the user of this socket is of another type.
+    pub(crate) fn of(inner: &Arc<SocketInner>) -> Option<Self> {
+        let user = Arc::clone(&inner.user).downcast::<U>().ok()?;
+        Some(Self {
+            inner: Arc::clone(inner),
+            user,
+        })
+    }
+
+    /// The socket's public id: 20 characters, not the session id of its transport.
+    pub fn id(&self) -> &str {
+        &self.inner.id
+    }
+
+    /// What [`Io::auth`] answered for this client.
+    pub fn user(&self) -> &U {
+        &self.user
+    }
+
+    /// The namespace it is in, for example `"/"`.
+    pub fn namespace(&self) -> &str {
+        &self.inner.namespace.path
+    }
+
+    /// The namespace's [`Io`], for what goes to others.
+    pub fn io(&self) -> Io {
+        Io::of_namespace(&self.inner.server, &self.inner.namespace)
+    }
+
+    /// What the client said when it came.
+    pub fn handshake(&self) -> &Handshake {
+        &self.inner.handshake
+    }
+
+    /// Whether the client is there.
+    pub fn is_connected(&self) -> bool {
+        self.inner.state.lock().phase == Phase::Connected
+    }
+
+    // Rooms
+
+    /// Enters a room. What is emitted to it from now on arrives, also when the next line does so. Nothing happens when
+    /// it is in the room already, or gone, or when the name can't be a room's (which is logged; see [`Socket::try_join`]).
+    pub fn join(&self, room: impl AsRef<str>) {
+        if let Err(error) = self.try_join(room.as_ref()) {
+            tracing::warn!(%error, "a socket can't join a room of this name");
+        }
+    }
+
+    /// As [`Socket::join`], for names that come from outside.
+    ///
+    /// # Errors
+    /// `invalid_channel` when the name is empty, over 255 bytes, has control characters or begins with `/`.
+    pub fn try_join(&self, room: impl AsRef<str>) -> Result<()> {
+        let channel = Channel::room(&self.inner.namespace.path, room.as_ref())?;
+        if self.inner.note_joined(&channel) {
+            self.command(Command::Join {
+                socket: Arc::clone(&self.inner),
+                channel,
+            });
+        }
+        Ok(())
+    }
+
+    /// Leaves a room.
+    pub fn leave(&self, room: impl AsRef<str>) {
+        if let Ok(channel) = Channel::room(&self.inner.namespace.path, room.as_ref())
+            && self.inner.note_left(&channel)
+        {
+            self.command(Command::Leave {
+                socket: Arc::clone(&self.inner),
+                channel,
+            });
+        }
+    }
+
+    /// The rooms it is in, its own-id room among them; none once it has ended.
+    pub fn rooms(&self) -> Vec<String> {
+        let state = self.inner.state.lock();
+        state
+            .rooms
+            .iter()
+            .filter_map(|channel| channel.room_name().map(str::to_owned))
+            .collect()
+    }
+
+    /// Whether it is in a room.
+    pub fn is_in(&self, room: &str) -> bool {
+        self.inner
+            .state
+            .lock()
+            .rooms
+            .iter()
+            .any(|channel| channel.room_name() == Some(room))
+    }
+
+    // Sending
+
+    /// Sends an event to this client. Awaiting the answer is not needed; awaited, it gives the event's id.
+    pub fn emit(&self, name: &str, arguments: impl Emit) -> Emitted {
+        Emitted::new(self.try_emit(name, &arguments))
+    }
+
+    fn try_emit(&self, name: &str, arguments: &impl Emit) -> Result<Option<crate::EventId>> {
+        event::check_name(name)?;
+        let encoded = arguments::encode(arguments)?;
+        let message = Message {
+            name: Arc::from(name),
+            arguments: encoded.text.into(),
+            attachments: encoded.attachments,
+        };
+        let channels = SmallVec::from_elem(self.inner.own.clone(), 1);
+        let draft = Draft {
+            channels,
+            except: SmallVec::new(),
+            message,
+            user: None,
+        };
+        Ok(Some(
+            self.inner.server.hub.publish_to_shard(draft, self.inner.key.shard),
+        ))
+    }
+
+    /// Sends an event that may be lost: it is dropped when the client can't take it right now.
+    pub fn emit_volatile(&self, name: &str, arguments: impl Emit) -> Emitted {
+        let send = || {
+            event::check_name(name)?;
+            let encoded = arguments::encode(&arguments)?;
+            let mut bytes = Vec::new();
+            tidings_protocol::socketio::write_event(
+                &mut bytes,
+                &self.inner.namespace.path,
+                None,
+                encoded.attachments.len(),
+                name,
+                &encoded.text,
+                &[],
+            );
+            let packet = Packet {
+                bytes,
+                attachments: encoded.attachments,
+            };
+            self.command(Command::Send {
+                socket: Arc::clone(&self.inner),
+                packet,
+                volatile: true,
+            });
+            Ok(None)
+        };
+        Emitted::new(send())
+    }
+
+    /// Sends an event and waits for the client's acknowledgement, as long as
+    /// [`Builder::ack_timeout`](crate::Builder::ack_timeout) says.
+    ///
+    /// # Errors
+    /// When no answer came in time, or the socket ended first.
+    pub async fn emit_with_ack(&self, name: &str, arguments: impl Emit) -> Result<AckReply, AckFailed> {
+        self.timeout(self.inner.server.config.ack_timeout)
+            .emit_with_ack(name, arguments)
+            .await
+    }
+
+    /// Another time to wait for acknowledgements.
+    pub fn timeout(&self, timeout: Duration) -> WithTimeout<'_, U> {
+        WithTimeout { socket: self, timeout }
+    }
+
+    /// A room without this socket. With several rooms, each socket gets the event once.
+    pub fn to(&self, room: impl AsRef<str>) -> Broadcast {
+        self.broadcast().to(room)
+    }
+
+    /// Everyone in the namespace but those in a room and this socket.
+    pub fn except(&self, room: impl AsRef<str>) -> Broadcast {
+        self.broadcast().except(room)
+    }
+
+    /// Everyone in the namespace but this socket.
+    pub fn broadcast(&self) -> Broadcast {
+        Broadcast::new(&self.inner.server, Target::Namespace(Arc::clone(&self.inner.namespace)))
+            .without(self.inner.own.clone())
+    }
+
+    /// Ends the socket: the client is told that the server wants it so, and does not come back by itself. With `close`
+    /// all its namespaces end and the transport too.
+    pub fn disconnect(&self, close: bool) {
+        self.command(Command::Disconnect {
+            socket: Arc::clone(&self.inner),
+            close,
+        });
+    }
+
+    // Handlers
+
+    /// Handles an event of this client. The handler takes extractors and returns `()` or [`Result`](crate::Result): see
+    /// [`Handler`]. Events of one socket are handled one after another, in their order.
+    pub fn on<M>(&self, name: impl Into<Cow<'static, str>>, handler: impl Handler<M>) {
+        self.register(name.into(), ErasedHandler::new(handler, false));
+    }
+
+    /// As [`Socket::on`], but the next event does not wait for this handler: for slow ones whose order does not matter.
+    /// Up to 64 of a socket run at once.
+    pub fn on_concurrent<M>(&self, name: impl Into<Cow<'static, str>>, handler: impl Handler<M>) {
+        self.register(name.into(), ErasedHandler::new(handler, true));
+    }
+
+    fn register(&self, name: Cow<'static, str>, handler: ErasedHandler) {
+        let mut state = self.inner.state.lock();
+        if state.phase != Phase::Ended {
+            state.handlers.events.add(name, handler);
+        }
+    }
+
+    /// Removes the handlers of an event.
+    pub fn off(&self, name: &str) {
+        self.inner.state.lock().handlers.events.remove(name);
+    }
+
+    /// Sees every event of this client before its handlers do.
+    pub fn on_any<F, R>(&self, handler: F)
+    where
+        F: AsyncFn(Event) -> R + Send + Sync + 'static,
+        R: Answer + 'static,
+    {
+        self.inner.state.lock().handlers.events.add_any(handler);
+    }
+
+    /// Decides about every event of this client before its handlers run: an error is the event's acknowledgement.
+    pub fn before_event<F>(&self, middleware: F)
+    where
+        F: AsyncFn(Event) -> Result<()> + Send + Sync + 'static,
+    {
+        self.inner.state.lock().handlers.events.add_before(middleware);
+    }
+
+    /// Runs when the socket is about to end; its rooms are still there.
+    pub fn on_disconnecting<F, R>(&self, handler: F)
+    where
+        F: AsyncFn(Socket<U>, Reason) -> R + Send + Sync + 'static,
+        R: Answer + 'static,
+    {
+        self.inner
+            .state
+            .lock()
+            .handlers
+            .disconnecting
+            .push(super::handler::socket_handler(handler));
+    }
+
+    /// Runs when the socket has ended.
+    pub fn on_disconnect<F, R>(&self, handler: F)
+    where
+        F: AsyncFn(Socket<U>, Reason) -> R + Send + Sync + 'static,
+        R: Answer + 'static,
+    {
+        self.inner
+            .state
+            .lock()
+            .handlers
+            .disconnect
+            .push(super::handler::socket_handler(handler));
+    }
+
+    // State
+
+    /// Keeps a value of a type with the socket, instead of the one of that type it had.
+    pub fn set_state<T: Send + Sync + 'static>(&self, value: T) {
+        let mut state = self.inner.state.lock();
+        if state.phase != Phase::Ended {
+            state
+                .values
+                .get_or_insert_default()
+                .insert(TypeId::of::<T>(), Arc::new(value));
+        }
+    }
+
+    /// The value of that type that the socket keeps.
+    pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let value = self
+            .inner
+            .state
+            .lock()
+            .values
+            .as_ref()?
+            .get(&TypeId::of::<T>())
+            .cloned()?;
+        value.downcast().ok()
+    }
+
+    fn command(&self, command: Command) {
+        self.inner.server.hub.send(self.inner.key.shard, command);
+    }
+}
+
+/// A [`Socket`] with a time to wait for acknowledgements.
+pub struct WithTimeout<'a, U> {
+    socket: &'a Socket<U>,
+    timeout: Duration,
+}
+
+impl<U: Send + Sync + 'static> WithTimeout<'_, U> {
+    /// Sends an event and waits for the client's acknowledgement.
+    ///
+    /// # Errors
+    /// When no answer came in time, or the socket ended first.
+    pub async fn emit_with_ack(&self, name: &str, arguments: impl Emit) -> Result<AckReply, AckFailed> {
+        event::check_name(name).map_err(AckFailed::Refused)?;
+        let encoded = arguments::encode(&arguments).map_err(AckFailed::Refused)?;
+        let awaited = Awaited::send(&self.socket.inner, name, encoded);
+        awaited.within(self.timeout).await.map_err(AckFailed::Ack)
+    }
+}
+
+/// Why an emit with an acknowledgement gave none.
+#[derive(Debug)]
+pub enum AckFailed {
+    /// It was sent, and no answer came.
+    Ack(AckError),
+    /// It was not sent: the name is reserved, or the value can't be serialised.
+    Refused(crate::Error),
+}
+
+impl fmt::Display for AckFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AckFailed::Ack(error) => fmt::Display::fmt(error, f),
+            AckFailed::Refused(error) => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
+impl std::error::Error for AckFailed {}
+
+impl<U> Clone for Socket<U> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            user: Arc::clone(&self.user),
+        }
+    }
+}
+
+impl<U> fmt::Debug for Socket<U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket")
+            .field("id", &self.inner.id)
+            .field("namespace", &self.inner.namespace.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<U> PartialEq for Socket<U> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+}
+
+impl<U> Eq for Socket<U> {}
+
+/// Counts a concurrent handler for as long as it runs.
+pub(crate) struct Running(Arc<SocketInner>);
+
+impl Running {
+    /// None when so many run already that the next event has to wait.
+    pub(crate) fn begin(socket: &Arc<SocketInner>) -> Option<Self> {
+        const CONCURRENT_MAX: usize = 64;
+        let running = Self(Arc::clone(socket));
+        (socket.concurrent.fetch_add(1, Ordering::AcqRel) < CONCURRENT_MAX).then_some(running)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.concurrent.fetch_sub(1, Ordering::AcqRel);
+    }
+}
