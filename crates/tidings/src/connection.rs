@@ -40,6 +40,8 @@ pub(crate) struct Connection {
     pub(crate) dirty: bool,
     /// The kernel took no more; the waker knows.
     pub(crate) blocked: bool,
+    /// Its reader stopped because of [`Connection::is_paused`] and has to be woken.
+    pub(crate) reader_waits: bool,
     /// When the kernel last took bytes, or the outbox last was empty.
     pub(crate) progress_ms: u64,
     /// The last fan-out that considered this connection, so that an event for several channels arrives once.
@@ -144,6 +146,14 @@ impl Connection {
     /// Who asks and never listens is not read from, so that it can't grow; nor is one whose handlers are behind.
     pub(crate) fn is_paused(&self, outbox_bytes_max: usize) -> bool {
         self.is_open() && (self.outbox.bytes() > outbox_bytes_max || self.pace != Pace::Live || self.client.is_behind())
+    }
+
+    /// Wakes the reader if it waits and may read again.
+    pub(crate) fn resume_reading(&mut self, outbox_bytes_max: usize) {
+        if self.reader_waits && !self.is_paused(outbox_bytes_max) {
+            self.reader_waits = false;
+            self.wake();
+        }
     }
 
     pub(crate) fn wake(&self) {

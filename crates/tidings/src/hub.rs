@@ -32,6 +32,8 @@ pub(crate) struct Hub {
 pub(crate) struct ShardHandle {
     inbox: Mutex<Vec<Queued>>,
     awake: AtomicBool,
+    /// Its thread has ended: what is sent to it goes nowhere.
+    is_stopped: AtomicBool,
     notify: Notify,
 }
 
@@ -51,6 +53,12 @@ impl ShardHandle {
     /// Says that what was there is being looked at; call it before looking.
     pub(crate) fn begin_turn(&self) {
         self.awake.store(false, Ordering::Release);
+    }
+
+    /// Takes nothing more.
+    pub(crate) fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Release);
+        self.inbox.lock().clear();
     }
 
     /// Moves what waits into `queue`.
@@ -102,6 +110,9 @@ impl Hub {
         let shard = &self.shards[usize::from(shard)];
         {
             let mut inbox = shard.inbox.lock();
+            if shard.is_stopped.load(Ordering::Acquire) {
+                return;
+            }
             // Read under the lock, so that positions in an inbox never go back.
             let after = self.log.position();
             inbox.push(Queued { after, command });

@@ -73,5 +73,8 @@ pub(crate) const WRITE_CHUNKS_MAX: usize = 64;
 /// Events, and commands, that a shard takes before it writes.
 pub(crate) const TURN_EVENTS_MAX: usize = 256;
 
+/// Bytes of events that a shard takes before it writes.
+pub(crate) const TURN_BYTES_MAX: usize = 256 << 10;
+
 /// A page with which a lagging connection catches up: this many events at the most.
 pub(crate) const PAGE_EVENTS_MAX: usize = 1_000;

@@ -48,3 +48,51 @@ impl std::fmt::Display for RandomId {
         f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
+
+/// Makes the public ids of sockets, and tells them from other names: 120 random bits and 24 that only this process can compute.
+pub(crate) struct SocketIds(std::hash::RandomState);
+
+impl SocketIds {
+    const CHARS: usize = 24;
+
+    pub(crate) fn new() -> Self {
+        Self(std::hash::RandomState::new())
+    }
+
+    pub(crate) fn make(&self) -> String {
+        let mut bytes = [0; 18];
+        fill(&mut bytes[..15]);
+        let check = self.check(&bytes[..15]);
+        bytes[15..].copy_from_slice(&check);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Whether `name` is an id that this process made; wrong for one other name in 16 million of its form.
+    pub(crate) fn is_one(&self, name: &str) -> bool {
+        let mut bytes = [0; 18];
+        name.len() == Self::CHARS
+            && URL_SAFE_NO_PAD.decode_slice(name, &mut bytes).is_ok()
+            && self.check(&bytes[..15]) == bytes[15..]
+    }
+
+    fn check(&self, random: &[u8]) -> [u8; 3] {
+        let hash = std::hash::BuildHasher::hash_one(&self.0, random).to_le_bytes();
+        [hash[0], hash[1], hash[2]]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_known_again_and_others_are_not() {
+        let ids = SocketIds::new();
+        let id = ids.make();
+        assert!(ids.is_one(&id) && !SocketIds::new().is_one(&id));
+        assert!(!ids.is_one("notifications-everywhere") && !ids.is_one("") && !ids.is_one("ä"));
+        let session = RandomId::new();
+        assert!(RandomId::parse(&session.to_string()) == Some(session));
+        assert!(RandomId::parse("__proto__").is_none());
+    }
+}

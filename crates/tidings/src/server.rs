@@ -14,6 +14,7 @@ use crate::handshake::KeepHeaders;
 use crate::hub::Hub;
 use crate::origin::Origins;
 use crate::presence::Present;
+use crate::random::SocketIds;
 use crate::shard::command::Command;
 use crate::socketio::namespace::Namespaces;
 use crate::transport::http::AllowRequest;
@@ -24,6 +25,7 @@ pub(crate) struct Server {
     pub(crate) config: Config,
     pub(crate) namespaces: Namespaces,
     pub(crate) present: Present,
+    pub(crate) socket_ids: SocketIds,
     pub(crate) states: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
     /// The runtime that the application runs in, known from its first request.
     runtime: OnceLock<Handle>,
@@ -102,6 +104,7 @@ impl Server {
             config,
             namespaces: Namespaces::new(),
             present: Present::default(),
+            socket_ids: SocketIds::new(),
             states,
             runtime: OnceLock::new(),
         }

@@ -62,6 +62,8 @@ pub(crate) struct Shard {
     pub(crate) now_ms: u64,
     sweep_at: usize,
     stopping: bool,
+    /// The turn under way ends with a flush: nobody needs to be woken for one.
+    is_in_turn: bool,
 }
 
 impl Shard {
@@ -85,6 +87,7 @@ impl Shard {
             now_ms: 0,
             sweep_at: 0,
             stopping: false,
+            is_in_turn: false,
             server,
         }
     }
@@ -136,7 +139,9 @@ impl Shard {
         {
             connection.dirty = true;
             self.dirty.push(index);
-            self.server.hub.shards[usize::from(self.number)].wake();
+            if !self.is_in_turn {
+                self.server.hub.shards[usize::from(self.number)].wake();
+            }
         }
     }
 

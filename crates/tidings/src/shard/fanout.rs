@@ -8,7 +8,7 @@ use super::Shard;
 use crate::channel::Channel;
 use crate::connection::{Connection, Pace, Transport};
 use crate::event::Event;
-use crate::limits::TURN_EVENTS_MAX;
+use crate::limits::{TURN_BYTES_MAX, TURN_EVENTS_MAX};
 use crate::shard::command::{BroadcastKind, Selection};
 use crate::wire::{self, Encodings, Wire};
 
@@ -21,11 +21,22 @@ impl Shard {
             if tail.missed {
                 self.fall_behind();
             }
+            let mut bytes = 0;
             for event in events.drain(..) {
                 self.fan_out(&event);
+                // Written in slices, so that a burst finds the outboxes empty and no event waits long.
+                bytes += event.bytes();
+                if bytes > TURN_BYTES_MAX {
+                    bytes = 0;
+                    self.position = event.seq;
+                    self.flush_dirty();
+                }
             }
             self.events = events;
             self.position = tail.position;
+            if self.position < position {
+                self.flush_dirty();
+            }
         }
     }
 

@@ -41,13 +41,12 @@ impl Shard {
         loop {
             let now_ms = self.now_ms;
             let Some(connection) = self.at(index) else { return };
-            let was_paused = connection.blocked;
             match write(connection, now_ms) {
                 Written::All => {
                     connection.blocked = false;
                     connection.progress_ms = now_ms;
                     if connection.pace == Pace::Live {
-                        self.drained(index, was_paused);
+                        self.drained(index);
                         return;
                     }
                     self.catch_up(index);
@@ -65,7 +64,8 @@ impl Shard {
     }
 
     /// All is written: a connection that ends is shut, one that was paused is read from again.
-    fn drained(&mut self, index: u32, was_paused: bool) {
+    fn drained(&mut self, index: u32) {
+        let outbox_bytes_max = self.server.hub.limits.outbox_bytes;
         let Some(connection) = self.at(index) else { return };
         match &mut connection.phase {
             Phase::Closing { shut, .. } if !*shut => {
@@ -81,9 +81,7 @@ impl Shard {
             }
             Phase::Closing { .. } => {}
             Phase::Open => {
-                if was_paused {
-                    connection.wake();
-                }
+                connection.resume_reading(outbox_bytes_max);
                 self.release_post(index);
             }
         }
@@ -133,7 +131,6 @@ impl Shard {
         if page.next >= until {
             self.release_deferred(index, u64::MAX);
             self.connections[index as usize].pace = Pace::Live;
-            self.connections[index as usize].wake();
         } else {
             self.connections[index as usize].pace = Pace::Lagging { from: page.next };
         }

@@ -52,6 +52,7 @@ impl Shard {
                         return Read::Over;
                     };
                     if connection.blocked && connection.is_paused(outbox_bytes_max) {
+                        connection.reader_waits = true;
                         return Read::Waiting;
                     }
                     self.mark_dirty(key.index);
@@ -61,6 +62,7 @@ impl Shard {
                 return Read::Over;
             };
             if role == Role::Main && connection.is_paused(outbox_bytes_max) {
+                connection.reader_waits = true;
                 return Read::Waiting;
             }
             let Some(socket) = link_of(connection, role) else {

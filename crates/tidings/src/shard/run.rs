@@ -94,6 +94,7 @@ async fn turns(cell: Rc<Cell>) {
             }
         }
         if cell.state.borrow().stopping {
+            handle.stop();
             return;
         }
     }
@@ -103,6 +104,7 @@ impl Shard {
     /// Carries out what is queued, at most so much that the flush does not wait long; true when nothing is left.
     fn turn(&mut self, queue: &mut Vec<Queued>) -> bool {
         self.tick();
+        self.is_in_turn = true;
         let taken = queue.len().min(4 * TURN_EVENTS_MAX);
         for Queued { after, command } in queue.drain(..taken) {
             self.advance(after);
@@ -112,6 +114,7 @@ impl Shard {
             self.advance(self.server.hub.log.position());
         }
         self.flush_dirty();
+        self.is_in_turn = false;
         queue.is_empty() && self.dirty.is_empty()
     }
 }

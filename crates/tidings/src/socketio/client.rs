@@ -521,8 +521,9 @@ impl Shard {
 /// The socket's handlers have caught up: its connection may be read from again.
 pub(crate) fn resume(cell: &Rc<Cell>, key: Key) {
     let mut state = cell.state.borrow_mut();
+    let outbox_bytes_max = state.server.hub.limits.outbox_bytes;
     if let Some(connection) = state.get(key) {
-        connection.wake();
+        connection.resume_reading(outbox_bytes_max);
         state.release_post(key.index);
     }
 }

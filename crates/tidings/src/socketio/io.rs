@@ -266,6 +266,12 @@ impl Io {
         crate::EventId::new(hub.epoch, hub.log.position())
     }
 
+    /// Whether a name is the id of a socket of this process, be it gone or not: such a room is that socket's own, and a server
+    /// that lets clients name rooms refuses it.
+    pub fn is_socket_id(&self, name: &str) -> bool {
+        self.server.socket_ids.is_one(name)
+    }
+
     /// Whether [`Io::close`] has begun.
     pub fn is_closing(&self) -> bool {
         self.server.hub.is_draining()

@@ -24,7 +24,6 @@ use crate::connection::Key;
 use crate::error::Result;
 use crate::event::{self, Draft, Message};
 use crate::handshake::Handshake;
-use crate::random::RandomId;
 use crate::server::Server;
 use crate::shard::command::{Command, Packet};
 
@@ -85,7 +84,7 @@ impl SocketInner {
         user: User,
         handshake: Handshake,
     ) -> Result<Arc<Self>> {
-        let id = RandomId::new().to_string();
+        let id = server.socket_ids.make();
         let own = Channel::room(&namespace.path, &id)?;
         Ok(Arc::new(Self {
             server: Arc::clone(server),
@@ -201,7 +200,7 @@ impl<U: Send + Sync + 'static> Socket<U> {
         })
     }
 
-    /// The socket's public id: 20 characters, not the session id of its transport.
+    /// The socket's public id: 24 characters, not the session id of its transport.
     pub fn id(&self) -> &str {
         &self.inner.id
     }

@@ -137,6 +137,7 @@ impl Shard {
             phase: Phase::Open,
             dirty: false,
             blocked: false,
+            reader_waits: false,
             progress_ms: now_ms,
             seen: 0,
             subscriptions: Vec::new(),
