@@ -56,10 +56,7 @@ impl Client {
         bytes.drain(..taken);
 
         stream.set_nonblocking(true)?;
-        Ok(Self {
-            stream,
-            partial: bytes,
-        })
+        Ok(Self { stream, partial: bytes })
     }
 
     /// Sends packets in one write.
@@ -71,18 +68,12 @@ impl Client {
             .iter()
             .flat_map(|packet| client_frame(Opcode::Text, packet))
             .collect();
-        self.stream
-            .write_all(&bytes)
-            .context("the server stopped reading")
+        self.stream.write_all(&bytes).context("the server stopped reading")
     }
 
     /// One read; gives each message that is now whole to `on_message` and answers pings. False when the server has
     /// closed the connection.
-    pub(crate) fn read(
-        &mut self,
-        scratch: &mut [u8],
-        mut on_message: impl FnMut(&[u8]),
-    ) -> Result<bool> {
+    pub(crate) fn read(&mut self, scratch: &mut [u8], mut on_message: impl FnMut(&[u8])) -> Result<bool> {
         let count = match self.stream.read(scratch) {
             Ok(0) => return Ok(false),
             Ok(count) => count,
@@ -103,11 +94,7 @@ impl Client {
 }
 
 /// Goes through the whole frames in `bytes`: how many bytes they are, and false after a close frame.
-fn parse(
-    stream: &mut TcpStream,
-    bytes: &[u8],
-    on_message: &mut impl FnMut(&[u8]),
-) -> Result<(usize, bool)> {
+fn parse(stream: &mut TcpStream, bytes: &[u8], on_message: &mut impl FnMut(&[u8])) -> Result<(usize, bool)> {
     let mut at = 0;
     while let Some(frame) = next_frame(bytes, at)? {
         at = frame.payload.end;

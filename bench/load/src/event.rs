@@ -46,12 +46,9 @@ impl Event {
     pub(crate) fn decode(packet: &[u8]) -> Option<Self> {
         let rest = packet.strip_prefix(BEFORE_AT)?;
         let (at, rest) = rest.split_at_checked(AT_DIGITS)?;
-        let (seq, rest) = rest
-            .strip_prefix(BEFORE_SEQ)?
-            .split_at_checked(SEQ_DIGITS)?;
-        let whole = packet.len() == ENVELOPE_BYTES + DATA_BYTES + 1
-            && rest.starts_with(BEFORE_TEXT)
-            && rest.ends_with(END);
+        let (seq, rest) = rest.strip_prefix(BEFORE_SEQ)?.split_at_checked(SEQ_DIGITS)?;
+        let whole =
+            packet.len() == ENVELOPE_BYTES + DATA_BYTES + 1 && rest.starts_with(BEFORE_TEXT) && rest.ends_with(END);
         if !whole {
             return None;
         }
@@ -64,9 +61,7 @@ impl Event {
 
 fn number(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0_u64, |value, digit| {
-        digit
-            .is_ascii_digit()
-            .then(|| value * 10 + u64::from(digit - b'0'))
+        digit.is_ascii_digit().then(|| value * 10 + u64::from(digit - b'0'))
     })
 }
 

@@ -32,13 +32,7 @@ pub(crate) fn own_cpu() -> Result<Duration> {
 pub(crate) fn resident_kib(pid: u32) -> Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     text.lines()
-        .find_map(|line| {
-            line.strip_prefix("Rss:")?
-                .trim()
-                .strip_suffix(" kB")?
-                .parse()
-                .ok()
-        })
+        .find_map(|line| line.strip_prefix("Rss:")?.trim().strip_suffix(" kB")?.parse().ok())
         .context("no Rss in smaps_rollup")
 }
 
@@ -113,10 +107,7 @@ impl Accounts {
             server,
             load,
             server_core_foreign: foreign.div_duration_f64(wall),
-            load_delay: end
-                .load_delay
-                .saturating_sub(self.load_delay)
-                .div_duration_f64(wall),
+            load_delay: end.load_delay.saturating_sub(self.load_delay).div_duration_f64(wall),
         }
     }
 }

@@ -65,17 +65,11 @@ fn compare(options: &Options) -> Result<()> {
     // A part of the matrix is for the eye; only a whole run is a record.
     if options.whole {
         let kind = if options.quick { "-quick" } else { "" };
-        let path = options
-            .bench
-            .join(format!("results/{}{kind}.md", machine::date()));
+        let path = options.bench.join(format!("results/{}{kind}.md", machine::date()));
         std::fs::write(&path, report).with_context(|| path.display().to_string())?;
         eprintln!("written to {}", path.display());
     }
-    let failures: usize = all_series
-        .iter()
-        .flatten()
-        .map(|series| series.failures.len())
-        .sum();
+    let failures: usize = all_series.iter().flatten().map(|series| series.failures.len()).sum();
     anyhow::ensure!(failures == 0, "{failures} rounds failed");
     Ok(())
 }
@@ -85,13 +79,7 @@ fn measure(options: &Options) -> Vec<Vec<Series>> {
     let mut all_series: Vec<Vec<Series>> = options
         .workloads
         .iter()
-        .map(|_| {
-            options
-                .contenders
-                .iter()
-                .map(|_| Series::default())
-                .collect()
-        })
+        .map(|_| options.contenders.iter().map(|_| Series::default()).collect())
         .collect();
     // Rounds that something disturbed are made up for, as often as there were rounds to begin with.
     let rounds_max = options.rounds * if options.quick { 1 } else { 2 };

@@ -35,19 +35,13 @@ impl Options {
     /// Reads the arguments; none when help was asked for.
     pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Self>> {
         let mut arguments = arguments.peekable();
-        let bench = PathBuf::from(
-            arguments
-                .next()
-                .context("the first argument is bench's folder")?,
-        );
+        let bench = PathBuf::from(arguments.next().context("the first argument is bench's folder")?);
         let mut typed = Vec::new();
         let (mut quick, mut rounds, mut servers, mut workloads) = (false, None, None, None);
         while let Some(option) = arguments.next() {
             typed.push(option.clone());
             let mut value = || -> Result<String> {
-                let value = arguments
-                    .next()
-                    .with_context(|| format!("{option} needs a value"))?;
+                let value = arguments.next().with_context(|| format!("{option} needs a value"))?;
                 typed.push(value.clone());
                 Ok(value)
             };
@@ -79,11 +73,7 @@ impl Options {
     }
 }
 
-fn choose<T>(
-    all: &'static [T],
-    names: Option<&str>,
-    name_of: impl Fn(&T) -> &'static str,
-) -> Result<Vec<&'static T>> {
+fn choose<T>(all: &'static [T], names: Option<&str>, name_of: impl Fn(&T) -> &'static str) -> Result<Vec<&'static T>> {
     let Some(names) = names else {
         return Ok(all.iter().collect());
     };

@@ -28,9 +28,7 @@ impl Series {
     /// The quiet rounds, or all of them where none was quiet.
     fn counted(&self) -> impl Iterator<Item = &Round> {
         let none_quiet = self.quiet_count() == 0;
-        self.rounds
-            .iter()
-            .filter(move |round| none_quiet || round.quiet())
+        self.rounds.iter().filter(move |round| none_quiet || round.quiet())
     }
 
     fn spread(&self, figure: impl Fn(&Round) -> Option<f64>) -> Option<Spread> {
@@ -97,20 +95,13 @@ pub(crate) fn table(workload: &Workload, contenders: &[&Contender], series: &[Se
         let _ = writeln!(text, "| server | {} |", head.join(" | "));
         let _ = writeln!(text, "| --- |{}", " --- |".repeat(head.len()));
         for (contender, series) in contenders.iter().zip(series) {
-            let _ = writeln!(
-                text,
-                "| {} | {} |",
-                contender.name,
-                cells(series).join(" | ")
-            );
+            let _ = writeln!(text, "| {} | {} |", contender.name, cells(series).join(" | "));
         }
         text.push('\n');
     };
     match workload.load {
         Load::FanoutPaced { .. } | Load::FanoutInFlight { .. } => {
-            rows(&mut text, FANOUT_HEAD, &|series| {
-                fanout_cells(series, limit, peer)
-            });
+            rows(&mut text, FANOUT_HEAD, &|series| fanout_cells(series, limit, peer));
             rows(&mut text, CONDITIONS_HEAD, &conditions_cells);
         }
         Load::Idle { .. } => rows(&mut text, IDLE_HEAD, &|series| idle_cells(series, peer)),
@@ -157,20 +148,13 @@ fn conditions_cells(series: &Series) -> Vec<String> {
 fn idle_cells(series: &Series, peer: Option<&Series>) -> Vec<String> {
     let kib = |series: &Series| series.spread(|round| round.idle_kib);
     let own = kib(series);
-    vec![
-        cell(own, 2),
-        ratio(own, peer.and_then(kib)),
-        series.rounds_cell(),
-    ]
+    vec![cell(own, 2), ratio(own, peer.and_then(kib)), series.rounds_cell()]
 }
 
 /// The median, with the range behind it.
 fn cell(spread: Option<Spread>, digits: usize) -> String {
     spread.map_or("–".into(), |s| {
-        format!(
-            "{:.digits$} ({:.digits$}–{:.digits$})",
-            s.median, s.least, s.greatest
-        )
+        format!("{:.digits$} ({:.digits$}–{:.digits$})", s.median, s.least, s.greatest)
     })
 }
 

@@ -91,9 +91,7 @@ impl Room {
 
     /// Has the loop wake at the timer's ticks until the timer is dropped.
     pub(crate) fn watch(&self, timer: &TimerFd) -> Result<()> {
-        Ok(self
-            .epoll
-            .add(timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?)
+        Ok(self.epoll.add(timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?)
     }
 
     /// Publishes an event for each of `due`, in one write.
@@ -257,18 +255,10 @@ mod tests {
         let garbled = frame(b"42[\"event\",{}]");
         // Never published.
         let invented = event(9);
-        let address = serve_one(vec![
-            event(0),
-            event(2),
-            event(2),
-            event(1),
-            garbled,
-            invented,
-        ]);
+        let address = serve_one(vec![event(0), event(2), event(2), event(1), garbled, invented]);
         let mut room = Room::new().expect("epoll");
         room.connect(address, 1).expect("a connection");
-        room.publish((0..4).map(|_| Instant::now()))
-            .expect("a publish");
+        room.publish((0..4).map(|_| Instant::now())).expect("a publish");
         let deadline = Instant::now() + Duration::from_secs(10);
         while room.faults.garbled < 2 && Instant::now() < deadline {
             room.turn(Duration::from_millis(10)).expect("a turn");

@@ -86,30 +86,9 @@ mod tests {
         check(&[], 3, Faults { lost: 3, ..none });
         check(&[0, 2], 3, Faults { lost: 1, ..none });
         check(&[0, 1], 3, Faults { lost: 1, ..none });
-        check(
-            &[0, 2, 1],
-            3,
-            Faults {
-                reordered: 1,
-                ..none
-            },
-        );
-        check(
-            &[2, 0, 1],
-            3,
-            Faults {
-                reordered: 2,
-                ..none
-            },
-        );
-        check(
-            &[0, 1, 1, 2],
-            3,
-            Faults {
-                repeated: 1,
-                ..none
-            },
-        );
+        check(&[0, 2, 1], 3, Faults { reordered: 1, ..none });
+        check(&[2, 0, 1], 3, Faults { reordered: 2, ..none });
+        check(&[0, 1, 1, 2], 3, Faults { repeated: 1, ..none });
         check(
             &[0, 3, 1, 1],
             5,

@@ -58,9 +58,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     Workload {
         name: "idle",
         summary: "10,000 connections in a room where nothing happens",
-        load: Load::Idle {
-            connections: 10_000,
-        },
+        load: Load::Idle { connections: 10_000 },
     },
 ];
 
@@ -77,24 +75,14 @@ pub(crate) struct Durations {
 impl Load {
     pub(crate) fn run(self, server: &Server, durations: Durations) -> Result<Round> {
         match self {
-            Self::FanoutPaced {
-                clients,
-                per_second,
-            } => fanout_paced(server, durations, clients, per_second),
-            Self::FanoutInFlight { clients, in_flight } => {
-                fanout_in_flight(server, durations, clients, in_flight)
-            }
+            Self::FanoutPaced { clients, per_second } => fanout_paced(server, durations, clients, per_second),
+            Self::FanoutInFlight { clients, in_flight } => fanout_in_flight(server, durations, clients, in_flight),
             Self::Idle { connections } => idle(server, durations, connections),
         }
     }
 }
 
-fn fanout_paced(
-    server: &Server,
-    durations: Durations,
-    clients: usize,
-    per_second: u32,
-) -> Result<Round> {
+fn fanout_paced(server: &Server, durations: Durations, clients: usize, per_second: u32) -> Result<Round> {
     let mut room = room_of(server, clients)?;
     let period = Duration::from_secs(1) / per_second;
     let events = |time: Duration| (time.as_secs_f64() * f64::from(per_second)).round() as u64;
@@ -137,12 +125,7 @@ fn fanout_paced(
     Ok(Round::fanout(delivery, &usage, room.faults()))
 }
 
-fn fanout_in_flight(
-    server: &Server,
-    durations: Durations,
-    clients: usize,
-    in_flight: usize,
-) -> Result<Round> {
+fn fanout_in_flight(server: &Server, durations: Durations, clients: usize, in_flight: usize) -> Result<Round> {
     let mut room = room_of(server, clients)?;
     let warm = Instant::now() + durations.warm_up;
     let drive = |room: &mut Room, until: Instant| -> Result<()> {

@@ -13,13 +13,9 @@ pub(crate) fn answer(head: &[u8]) -> Option<Vec<u8>> {
     }
     let key = std::str::from_utf8(head).ok()?.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("sec-websocket-key")
-            .then(|| value.trim())
+        name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim())
     })?;
-    let hash = Sha1::new()
-        .chain_update(key.as_bytes())
-        .chain_update(GUID)
-        .finalize();
+    let hash = Sha1::new().chain_update(key.as_bytes()).chain_update(GUID).finalize();
     let accept = base64::engine::general_purpose::STANDARD.encode(hash);
     let mut answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
@@ -53,10 +49,7 @@ pub(crate) fn server_frame(payload: &[u8]) -> Vec<u8> {
 /// The first client frame of `bytes`, unmasked in place, and its whole length; none while it is incomplete.
 pub(crate) fn client_frame(bytes: &mut [u8]) -> Option<(&[u8], usize)> {
     let (mask_at, payload_bytes) = match bytes.get(1)? & 0x7f {
-        126 => (
-            4,
-            usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?])),
-        ),
+        126 => (4, usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]))),
         short => (2, usize::from(short)),
     };
     let payload_at = mask_at + 4;

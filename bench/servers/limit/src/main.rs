@@ -75,11 +75,7 @@ fn main() -> io::Result<()> {
     }
 }
 
-fn accept(
-    listener: &TcpListener,
-    epoll: &Epoll,
-    connections: &mut HashMap<RawFd, Connection>,
-) -> io::Result<()> {
+fn accept(listener: &TcpListener, epoll: &Epoll, connections: &mut HashMap<RawFd, Connection>) -> io::Result<()> {
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
@@ -130,8 +126,7 @@ fn read(
             let mut rest = partial.as_mut_slice();
             while let Some((payload, length)) = handshake::client_frame(rest) {
                 if payload.starts_with(b"40") {
-                    (&*connection.stream)
-                        .write_all(&handshake::server_frame(br#"40{"sid":"limit"}"#))?;
+                    (&*connection.stream).write_all(&handshake::server_frame(br#"40{"sid":"limit"}"#))?;
                     room.push((fd, Rc::clone(&connection.stream)));
                 } else if payload.starts_with(b"42") {
                     events.push(handshake::server_frame(payload));

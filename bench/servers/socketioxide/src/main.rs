@@ -36,9 +36,7 @@ fn exit_with_stdin() {
 }
 
 /// Without `TCP_NODELAY` latency would measure Nagle's algorithm.
-fn tap_nodelay(
-    listener: tokio::net::TcpListener,
-) -> impl axum::serve::Listener<Addr = std::net::SocketAddr> {
+fn tap_nodelay(listener: tokio::net::TcpListener) -> impl axum::serve::Listener<Addr = std::net::SocketAddr> {
     use axum::serve::ListenerExt;
     listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
