@@ -42,6 +42,8 @@ pub(crate) struct Connection {
     pub(crate) blocked: bool,
     /// Its reader stopped because of [`Connection::is_paused`] and has to be woken.
     pub(crate) reader_waits: bool,
+    /// Handlers of its sockets are to go on once its outbox is drained.
+    pub(crate) drivers_wait: bool,
     /// When the kernel last took bytes, or the outbox last was empty.
     pub(crate) progress_ms: u64,
     /// The last fan-out that considered this connection, so that an event for several channels arrives once.
@@ -145,7 +147,12 @@ impl Connection {
 
     /// Who asks and never listens is not read from, so that it can't grow; nor is one whose handlers are behind.
     pub(crate) fn is_paused(&self, outbox_bytes_max: usize) -> bool {
-        self.is_open() && (self.outbox.bytes() > outbox_bytes_max || self.pace != Pace::Live || self.client.is_behind())
+        self.is_full(outbox_bytes_max) || (self.is_open() && self.client.is_behind())
+    }
+
+    /// More waits to be written than should.
+    pub(crate) fn is_full(&self, outbox_bytes_max: usize) -> bool {
+        self.is_open() && (self.outbox.bytes() > outbox_bytes_max || self.pace != Pace::Live)
     }
 
     /// Wakes the reader if it waits and may read again.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, header};
@@ -88,6 +88,8 @@ pub struct Handshake {
     auth: Option<Arc<str>>,
     namespace: Arc<str>,
     cookie: Option<Arc<str>>,
+    /// Looked for once.
+    token: OnceLock<Result<Box<str>, &'static str>>,
 }
 
 impl Handshake {
@@ -102,6 +104,7 @@ impl Handshake {
             auth,
             namespace,
             cookie,
+            token: OnceLock::new(),
         }
     }
 
@@ -120,6 +123,7 @@ impl Handshake {
             auth: None,
             namespace: Arc::clone(&self.namespace),
             cookie: None,
+            token: OnceLock::new(),
         }
     }
 
@@ -188,10 +192,17 @@ impl Handshake {
     ///
     /// # Errors
     /// `unauthenticated` when none of them holds one.
-    pub fn token(&self) -> Result<String> {
+    pub fn token(&self) -> Result<&str> {
+        match self.token.get_or_init(|| self.find_token()) {
+            Ok(token) => Ok(token),
+            Err(problem) => Err(Error::coded(Code::Unauthenticated, *problem)),
+        }
+    }
+
+    fn find_token(&self) -> Result<Box<str>, &'static str> {
         #[derive(serde::Deserialize)]
         struct Auth {
-            token: Option<String>,
+            token: Option<Box<str>>,
         }
         if let Some(json) = &self.auth
             && let Ok(Auth { token: Some(token) }) = serde_json::from_str(json)
@@ -200,19 +211,17 @@ impl Handshake {
         }
         if let Some(value) = self.header("authorization") {
             return match value.split_once(' ') {
-                Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim().to_owned()),
-                _ => Err(Error::unauthenticated(
-                    "the Authorization header is not of the form `Bearer <token>`",
-                )),
+                Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim().into()),
+                _ => Err("the Authorization header is not of the form `Bearer <token>`"),
             };
         }
         if let Some(token) = self.query("access_token") {
-            return Ok(token);
+            return Ok(token.into());
         }
-        if let Some(token) = self.cookie.as_deref().and_then(|name| self.cookie_value(name)) {
-            return Ok(token.to_owned());
+        match self.cookie.as_deref().and_then(|name| self.cookie_value(name)) {
+            Some(token) => Ok(token.into()),
+            None => Err("no token was sent"),
         }
-        Err(Error::coded(Code::Unauthenticated, "no token was sent"))
     }
 
     fn cookie_value(&self, name: &str) -> Option<&str> {
@@ -259,8 +268,10 @@ mod tests {
     fn only_the_first_token_found_counts() {
         let headers = [("authorization", "bearer H"), ("cookie", "a=b; session=C")];
         let token = |headers, query, auth| {
-            handshake(headers, query, auth)
+            let handshake = handshake(headers, query, auth);
+            handshake
                 .token()
+                .map(str::to_owned)
                 .map_err(|error| error.code().to_owned())
         };
         assert_eq!(

@@ -51,6 +51,8 @@ pub(crate) struct Shard {
     pub(crate) tasks: u32,
     /// Sockets with jobs for the thread to start when this state is no longer borrowed.
     pub(crate) ready: Vec<Rc<Driver>>,
+    /// Sockets whose jobs go on in the next turn.
+    postponed: Vec<Rc<Driver>>,
     /// Clients that want to enter a namespace: the application is asked then.
     pub(crate) entering: Vec<EnterTask>,
     /// Links whose reading is to be started then.
@@ -79,6 +81,7 @@ impl Shard {
             generation: 0,
             tasks: 0,
             ready: Vec::new(),
+            postponed: Vec::new(),
             entering: Vec::new(),
             linking: Vec::new(),
             events: Vec::new(),

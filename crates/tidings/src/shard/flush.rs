@@ -82,6 +82,10 @@ impl Shard {
             Phase::Closing { .. } => {}
             Phase::Open => {
                 connection.resume_reading(outbox_bytes_max);
+                if std::mem::take(&mut connection.drivers_wait) {
+                    let drivers = connection.client.drivers();
+                    self.ready.extend(drivers);
+                }
                 self.release_post(index);
             }
         }

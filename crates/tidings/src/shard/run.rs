@@ -51,7 +51,10 @@ pub(crate) fn spawn(server: &Arc<Server>) -> std::io::Result<()> {
                     scratch: RefCell::new(vec![0; READ_BUFFER_BYTES].into()),
                 });
                 let local = tokio::task::LocalSet::new();
-                local.block_on(&runtime, turns(cell));
+                // A task like the readers and handlers, so that all have their turn one after another.
+                local.block_on(&runtime, async {
+                    tokio::task::spawn_local(turns(cell)).await.unwrap_or_default()
+                });
             })?;
     }
     Ok(())
@@ -114,8 +117,27 @@ impl Shard {
             self.advance(self.server.hub.log.position());
         }
         self.flush_dirty();
+        self.resume_postponed();
         self.is_in_turn = false;
         queue.is_empty() && self.dirty.is_empty()
+    }
+}
+
+impl Shard {
+    /// Lets a driver go on in the next turn, when what its handlers sent has been written.
+    pub(crate) fn postpone(&mut self, driver: Rc<driver::Driver>) {
+        self.postponed.push(driver);
+        self.server.hub.shards[usize::from(self.number)].wake();
+    }
+
+    fn resume_postponed(&mut self) {
+        let outbox_bytes_max = self.server.hub.limits.outbox_bytes;
+        for driver in std::mem::take(&mut self.postponed) {
+            match self.get(driver.socket.key) {
+                Some(connection) if connection.is_full(outbox_bytes_max) => connection.drivers_wait = true,
+                _ => self.ready.push(driver),
+            }
+        }
     }
 }
 

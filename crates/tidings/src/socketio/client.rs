@@ -80,6 +80,10 @@ impl Client {
         self.members.iter().any(|member| member.driver.is_behind())
     }
 
+    pub(crate) fn drivers(&self) -> SmallVec<[Rc<Driver>; 1]> {
+        self.members.iter().map(|member| Rc::clone(&member.driver)).collect()
+    }
+
     pub(crate) fn member(&self, namespace: &str) -> Option<&Member> {
         self.members
             .iter()

@@ -13,7 +13,7 @@ use super::extract::Event;
 use super::handler;
 use super::reason::Reason;
 use super::socket::SocketInner;
-use crate::limits::QUEUE_BYTES_MAX;
+use crate::limits::{QUEUE_BYTES_MAX, TURN_JOBS_MAX};
 use crate::shard::run::{self, Cell, Task};
 
 /// What a socket's application is to be told.
@@ -73,38 +73,32 @@ pub(crate) fn drive(cell: &Rc<Cell>, driver: &Rc<Driver>) {
     if driver.is_running.replace(true) {
         return;
     }
-    while let Some(job) = driver.pop() {
+    let was_behind = driver.is_behind();
+    run_jobs(cell, driver);
+    if was_behind && !driver.is_behind() {
+        client::resume(cell, driver.socket.key);
+    }
+}
+
+fn run_jobs(cell: &Rc<Cell>, driver: &Rc<Driver>) {
+    for _ in 0..TURN_JOBS_MAX {
+        let Some(job) = driver.pop() else {
+            return driver.is_running.set(false);
+        };
         if let Some(rest) = run::poll_once(&cell.server, task(driver, job)) {
-            let cell = Rc::clone(cell);
-            let driver = Rc::clone(driver);
-            let gauge = cell.state.borrow().gauge_tasks();
+            let rest = run::guard(&cell.server, rest);
+            let (cell, driver) = (Rc::clone(cell), Rc::clone(driver));
             tokio::task::spawn_local(async move {
-                go_on(&cell, &driver, rest).await;
-                drop(gauge);
+                rest.await;
+                driver.is_running.set(false);
+                drive(&cell, &driver);
             });
             return;
         }
     }
+    // Others are to have their turn, and what these handlers sent is to be written first.
     driver.is_running.set(false);
-}
-
-async fn go_on(cell: &Rc<Cell>, driver: &Rc<Driver>, first: Task) {
-    let mut next = Some(first);
-    while let Some(task) = next {
-        let gauge = cell.state.borrow().gauge_tasks();
-        run::Guarded {
-            server: Arc::clone(&cell.server),
-            task,
-            _gauge: gauge,
-        }
-        .await;
-        let was_behind = driver.is_behind();
-        next = driver.pop().map(|job| self::task(driver, job));
-        if was_behind && !driver.is_behind() {
-            client::resume(cell, driver.socket.key);
-        }
-    }
-    driver.is_running.set(false);
+    cell.state.borrow_mut().postpone(Rc::clone(driver));
 }
 
 fn task(driver: &Rc<Driver>, job: Job) -> Task {

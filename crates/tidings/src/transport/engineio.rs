@@ -138,6 +138,7 @@ impl Shard {
             dirty: false,
             blocked: false,
             reader_waits: false,
+            drivers_wait: false,
             progress_ms: now_ms,
             seen: 0,
             subscriptions: Vec::new(),

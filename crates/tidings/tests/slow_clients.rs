@@ -1,0 +1,125 @@
+//! A client that does not read: it costs a bounded amount of memory, delays nobody, loses nothing that is retained, and is
+//! told what it lost.
+
+mod support;
+
+use std::time::Duration;
+
+use support::{Client, blocking, eventually, serve};
+use tidings::{Limits, Socket, Tidings};
+
+fn limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.outbox_bytes = 64 << 10;
+    limits
+}
+
+fn in_room(io: &tidings::Io) {
+    io.on_connect(async |socket: Socket| socket.join("room"));
+}
+
+/// `42["e",17,"xxx…"]` to 17.
+fn number(text: &str) -> usize {
+    let number = text.strip_prefix("42[\"e\",").and_then(|rest| rest.split(',').next());
+    number
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_else(|| panic!("not the event: {text:.80}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lags_and_then_gets_everything_in_order() {
+    let io = Tidings::builder().limits(limits()).build();
+    in_room(&io);
+    let address = serve(&io).await;
+    let mut slow = blocking(move || Client::connect(address)).await;
+    let mut quick = blocking(move || Client::connect(address)).await;
+    eventually("both are in the room", || io.counts().subscriptions == 6).await;
+
+    let padding = "x".repeat(1_000);
+    let count = 12_000; // more than the kernel's buffers and the outbox hold
+    for i in 0..count {
+        io.to("room").emit("e", tidings::Args((i, &padding)));
+    }
+    // The quick one is not delayed by the slow one.
+    blocking(move || (0..count).for_each(|i| assert_eq!(number(&quick.receive()), i))).await;
+    // What is sent to the slow one alone comes after what was there before.
+    io.emit("e", tidings::Args((count, &padding)));
+    blocking(move || (0..=count).for_each(|i| assert_eq!(number(&slow.receive()), i))).await;
+    io.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn is_told_which_channels_lost_events() {
+    let mut limits = limits();
+    limits.tail_channel_bytes = 100 << 10;
+    let io = Tidings::builder().limits(limits).build();
+    io.on_connect(async |socket: Socket| {
+        socket.join("noisy");
+        socket.join("quiet");
+    });
+    let address = serve(&io).await;
+    let mut slow = blocking(move || Client::connect(address)).await;
+    eventually("it is in both rooms", || io.counts().subscriptions == 4).await;
+
+    let padding = "x".repeat(1_000);
+    let count = 12_000;
+    for i in 0..count {
+        io.to("noisy").emit("e", tidings::Args((i, &padding)));
+    }
+    io.to("quiet").emit("quiet", 1);
+    let (gap, last) = blocking(move || {
+        let mut gap: Option<String> = None;
+        let mut last = None;
+        let mut is_announced = false;
+        loop {
+            let text = slow.receive();
+            if text.starts_with("42[\"gap\",") {
+                gap = Some(text);
+                is_announced = true;
+            } else if text.starts_with("42[\"quiet\"") {
+                return (gap, last);
+            } else {
+                let number = number(&text);
+                assert!(
+                    last.is_none_or(|last| number == last + 1 || gap.is_some()),
+                    "{number} came after {last:?}"
+                );
+                last = Some(number);
+            }
+        }
+    })
+    .await;
+    let gap = gap.expect("a gap is announced");
+    assert!(gap.contains("\"channels\":[\"noisy\"]"), "{gap}");
+    assert_eq!(last, Some(count - 1), "what is retained arrives");
+    io.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_and_never_reads_is_not_read_from() {
+    let io = Tidings::builder().limits(limits()).build();
+    io.on_connect(async |socket: Socket| {
+        socket.on("big", async |_: tidings::Event| Ok("x".repeat(10_000)));
+    });
+    let address = serve(&io).await;
+    let client = blocking(move || Client::connect(address)).await;
+    let mut writer = client.socket.get_ref().try_clone().unwrap();
+    writer.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    // Requests for 10 KB each: if the server went on reading, 200,000 of them would fill 2 GB.
+    let stuck = blocking(move || {
+        use std::io::Write as _;
+        let request = b"42777[\"big\"]";
+        let mut frame = vec![0x81, 0x80 | u8::try_from(request.len()).unwrap(), 0, 0, 0, 0];
+        frame.extend_from_slice(request);
+        let frames = frame.repeat(1_000);
+        (0..1_000).any(|_| writer.write_all(&frames).is_err())
+    })
+    .await;
+    assert!(stuck, "the server stopped reading");
+    // Others are served meanwhile.
+    let answer = blocking(move || Client::connect(address).ask("[\"big\"]")).await;
+    assert_eq!(answer.len(), 10_004);
+    drop(client);
+    eventually("all is gone", || io.counts().connections == 0).await;
+    io.close().await;
+}
