@@ -1,5 +1,7 @@
 //! When a connection ends, everything of it ends.
 
+#![allow(clippy::unwrap_used, missing_docs)] // a test's panic is its failure
+
 mod support;
 
 use std::time::Duration;
