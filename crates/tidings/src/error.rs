@@ -198,6 +198,18 @@ impl Error {
         self
     }
 
+    /// The WebSocket close code for what may be otherwise in a moment; none for what is final.
+    pub(crate) fn transient_close_code(&self) -> Option<u16> {
+        let is = |code: Code| self.code() == code.as_str();
+        if is(Code::TooManyConnections) || is(Code::RateLimited) {
+            Some(4429)
+        } else if is(Code::Draining) || is(Code::Unavailable) {
+            Some(1012)
+        } else {
+            None
+        }
+    }
+
     /// `{"ok":false,"code":…,"message":…}` with `data` where there is some.
     pub(crate) fn to_ack_json(&self) -> String {
         #[derive(Serialize)]

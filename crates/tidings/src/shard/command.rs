@@ -97,6 +97,8 @@ pub(crate) enum Command {
     Apply { selection: Arc<Selection>, action: Action },
     /// Ends a socket, and with `close` its whole connection.
     Disconnect { socket: Arc<SocketInner>, close: bool },
+    /// Ends the transport of a socket's connection, so that the client comes back.
+    CloseTransport { socket: Arc<SocketInner>, code: u16 },
     /// Ends every connection.
     CloseAll,
     /// Ends every connection, then the shard's thread.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Shard;
 use super::command::{Action, Command};
 use crate::channel::Channel;
+use crate::connection::Transport;
 use crate::shard::Farewell;
 use crate::socketio::reason::Reason;
 use crate::socketio::socket::SocketInner;
@@ -63,6 +64,11 @@ impl Shard {
                 }
             }
             Command::Disconnect { socket, close } => self.disconnect(&socket, close),
+            Command::CloseTransport { socket, code } => {
+                if self.member_id(&socket).is_some() {
+                    self.close_transport(socket.key.index, code);
+                }
+            }
             Command::CloseAll => self.close_all(),
             Command::Stop => {
                 self.close_all();
@@ -133,6 +139,16 @@ impl Shard {
             self.end_socket(index, &namespace, Reason::ServerNamespaceDisconnect);
         }
         self.end(index, Reason::ServerNamespaceDisconnect, Farewell::Goodbye);
+    }
+
+    /// Ends a connection in its transport's own way, after which stock clients come back by themselves.
+    pub(crate) fn close_transport(&mut self, index: u32, code: u16) {
+        let Some(connection) = self.at(index) else { return };
+        let farewell = match connection.transport {
+            Transport::WebSocket(_) => Farewell::Close(Some(code)),
+            Transport::Polling(_) => Farewell::Goodbye,
+        };
+        self.end(index, Reason::ForcedClose, farewell);
     }
 
     fn close_all(&mut self) {

@@ -413,7 +413,13 @@ impl Shard {
             .retain(|entering| *entering != namespace.path);
         let socket = match outcome {
             Ok(socket) => socket,
-            Err(error) => return self.refuse_entry(index, &namespace.path, &error),
+            // A stock client does not come back after a CONNECT_ERROR, so that is for what is final only.
+            Err(error) => {
+                return match error.transient_close_code() {
+                    Some(code) => self.close_transport(index, code),
+                    None => self.refuse_entry(index, &namespace.path, &error),
+                };
+            }
         };
         // What was published before the socket was there is not for it.
         self.advance(server.hub.log.position());

@@ -99,6 +99,9 @@ impl Io {
     /// Decides who a client is. An error is the client's `connect_error`, with message and data; what is answered is
     /// [`Socket::user`]. What `/` has holds for every namespace that has none of its own. Without any, everyone may come and
     /// the user is `()`.
+    ///
+    /// An error whose code is `too_many_connections`, `rate_limited`, `draining` or `unavailable` closes the transport instead:
+    /// stock clients come back after that, and never after a `connect_error`.
     pub fn auth<U, F>(&self, authenticate: F)
     where
         U: Send + Sync + 'static,

@@ -384,6 +384,16 @@ impl<U: Send + Sync + 'static> Socket<U> {
         });
     }
 
+    /// Closes the transport under the socket, so that the client comes back by itself, and through [`Io::auth`] again: for a
+    /// credential that has expired, say. All sockets of the connection end with the reason `forced close`. A WebSocket client
+    /// is given `code`, 4000 to 4999 for an application (RFC 6455 section 7.4.2); polling has none.
+    pub fn close_transport(&self, code: u16) {
+        self.command(Command::CloseTransport {
+            socket: Arc::clone(&self.inner),
+            code,
+        });
+    }
+
     // Handlers
 
     /// Handles an event of this client. The handler takes extractors and returns `()` or [`Result`](crate::Result): see
