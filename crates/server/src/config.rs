@@ -29,13 +29,13 @@ pub(crate) use problem::{ConfigError, Problem, Problems};
 use crate::rules::Rules;
 use crate::token::{Secret, SecretError};
 use document::{Node, Origin, Table, Value};
-use section::{Section, duration, parsed, text, texts};
+use section::{Section, duration, parsed, texts};
 
 /// Where the server listens unless it is told otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 /// Where health is answered unless it is told otherwise.
-const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9080);
+pub(crate) const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9080);
 
 /// How long clients have to leave unless it is told otherwise.
 const DRAIN: Duration = Duration::from_secs(20);

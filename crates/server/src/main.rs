@@ -1,11 +1,17 @@
 //! The `tidings` binary.
 
+mod access;
 mod cli;
-#[allow(dead_code, unused_imports, reason = "`serve` uses the rest")]
+mod client;
 mod config;
-#[allow(dead_code, unused_imports, reason = "`serve` uses the rest")]
+mod demo;
+mod events;
+mod health;
+mod log;
+mod problem;
 mod rules;
-#[allow(dead_code, unused_imports, reason = "`serve` uses the rest")]
+mod serve;
+mod setup;
 mod token;
 
 use std::io::Write as _;
@@ -13,22 +19,24 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use cli::{Cli, Command, ConfigCommand, Exit, Failure};
+use cli::{Cli, Command, ConfigCommand, Exit};
 use config::Environment;
+
+/// Many small allocations of one thread are freed by another: that is what it is good at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let environment = Environment::of_process();
     let answer = match Cli::parse().command {
-        Command::Token(token) => cli::issue(&token, environment),
-        Command::Config(ConfigCommand::Check(check)) => cli::check(&check, environment),
-        Command::Config(ConfigCommand::Example) => cli::example(),
-        Command::Serve(_) => Err(Failure {
-            exit: Exit::Failed,
-            message: "`serve` is not part of this build".to_owned(),
-        }),
+        Command::Serve(options) => serve::serve(&options, environment).map(|()| None),
+        Command::Token(token) => cli::issue(&token, environment).map(Some),
+        Command::Config(ConfigCommand::Check(check)) => cli::check(&check, environment).map(Some),
+        Command::Config(ConfigCommand::Example) => cli::example().map(Some),
     };
     match answer {
-        Ok(line) => match writeln!(std::io::stdout(), "{line}") {
+        Ok(None) => Exit::Done.into(),
+        Ok(Some(line)) => match writeln!(std::io::stdout(), "{line}") {
             Ok(()) => Exit::Done.into(),
             Err(_) => Exit::Failed.into(),
         },

@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(crate) use secret::{SECRET_BYTES_MIN, Secret, SecretError};
-pub(crate) use sign::{NewToken, SignError, sign};
+pub(crate) use secret::{Secret, SecretError};
+pub(crate) use sign::{NewToken, sign};
 pub(crate) use verify::{Verifier, VerifierOptions};
 
 use crate::rules::{Action, Pattern};

@@ -12,18 +12,14 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Whether the address is in it. An IPv4 address counts as such when it comes as an IPv6 one (`::ffff:10.0.0.1`),
-    /// as it does on a socket for both.
-    pub(crate) fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                network == Ipv4Addr::from_bits(address.to_bits() & mask(self.prefix_bits, 32) as u32)
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                network == Ipv6Addr::from_bits(address.to_bits() & mask(self.prefix_bits, 128))
-            }
-            _ => false,
-        }
+    /// Its first address.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// How many bits of an address say that it is in here.
+    pub(crate) fn prefix_bits(&self) -> u8 {
+        self.prefix_bits
     }
 }
 
@@ -89,29 +85,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_contains_its_addresses() {
-        for (network, address, expected) in [
-            ("10.0.0.0/8", "10.255.0.1", true),
-            ("10.0.0.0/8", "11.0.0.0", false),
-            ("10.0.0.0/8", "::ffff:10.1.2.3", true),
-            ("10.0.0.0/8", "a00::", false),
-            ("0.0.0.0/0", "255.255.255.255", true),
-            ("0.0.0.0/0", "::1", false),
-            ("192.168.1.128/25", "192.168.1.127", false),
-            ("192.168.1.128/25", "192.168.1.255", true),
-            ("127.0.0.1", "127.0.0.1", true),
-            ("127.0.0.1", "127.0.0.2", false),
-            ("fd00::/8", "fdff::1", true),
-            ("fd00::/8", "fe00::1", false),
-            ("::/0", "2001:db8::1", true),
-            ("::1", "::1", true),
-            ("::1/128", "::2", false),
+    fn a_network_has_a_first_address_and_a_prefix() {
+        for (text, address, prefix_bits) in [
+            ("10.0.0.0/8", "10.0.0.0", 8),
+            ("0.0.0.0/0", "0.0.0.0", 0),
+            ("192.168.1.128/25", "192.168.1.128", 25),
+            ("127.0.0.1", "127.0.0.1", 32),
+            ("fd00::/8", "fd00::", 8),
+            ("::1", "::1", 128),
         ] {
-            let parsed: Network = network.parse().unwrap();
+            let network: Network = text.parse().unwrap();
             assert_eq!(
-                parsed.contains(address.parse().unwrap()),
-                expected,
-                "{address} in {network}"
+                (network.address(), network.prefix_bits()),
+                (address.parse().unwrap(), prefix_bits)
             );
         }
     }

@@ -1,0 +1,109 @@
+//! What one client is subscribed to.
+
+use std::collections::{HashMap, HashSet};
+
+/// The channels of one client.
+#[derive(Debug, Default)]
+pub(crate) struct Subscriptions {
+    channels: HashMap<Box<str>, Subscription>,
+    /// How many of them the client asked for.
+    asked: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Subscription {
+    /// Whether the client counts as present in the channel.
+    present: bool,
+    /// Whether the client asked for it; its own channel comes by itself.
+    asked: bool,
+}
+
+impl Subscriptions {
+    /// The user's own channel, which does not count.
+    pub(super) fn add_own(&mut self, channel: &str, present: bool) {
+        let asked = false;
+        self.channels.insert(channel.into(), Subscription { present, asked });
+    }
+
+    /// Whether all these fit in beside those that are there. `max` 0 is no limit.
+    pub(crate) fn have_room_for(&self, channels: &[String], max: usize) -> bool {
+        let new: HashSet<&str> = channels
+            .iter()
+            .map(String::as_str)
+            .filter(|channel| !self.channels.contains_key(*channel))
+            .collect();
+        max == 0 || self.asked + new.len() <= max
+    }
+
+    /// Adds one that the client asked for; false when it is there already.
+    pub(crate) fn add(&mut self, channel: &str, present: bool) -> bool {
+        if self.channels.contains_key(channel) {
+            return false;
+        }
+        let asked = true;
+        self.channels.insert(channel.into(), Subscription { present, asked });
+        self.asked += 1;
+        true
+    }
+
+    /// Removes one; answers whether the client was present in it, nothing when it was not subscribed.
+    pub(crate) fn remove(&mut self, channel: &str) -> Option<bool> {
+        let Subscription { present, asked } = self.channels.remove(channel)?;
+        self.asked -= usize::from(asked);
+        Some(present)
+    }
+
+    /// Forgets all; answers those in which the client was present.
+    pub(super) fn take_present(&mut self) -> Vec<Box<str>> {
+        self.asked = 0;
+        let channels = std::mem::take(&mut self.channels);
+        let present = channels.into_iter().filter(|(_, subscription)| subscription.present);
+        present.map(|(channel, _)| channel).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn only_what_was_asked_for_counts_and_only_once() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.add_own("user:ann", false);
+        assert!(subscriptions.have_room_for(&list(&["a", "b", "a", "user:ann"]), 2));
+        assert!(!subscriptions.have_room_for(&list(&["a", "b", "c"]), 2));
+        assert!(subscriptions.add("a", false) && subscriptions.add("b", false));
+        assert!(!subscriptions.add("a", false));
+        assert!(!subscriptions.add("user:ann", false));
+        assert!(subscriptions.have_room_for(&list(&["a", "b"]), 2));
+        assert!(!subscriptions.have_room_for(&list(&["c"]), 2));
+        assert!(subscriptions.have_room_for(&list(&["c"]), 0));
+        assert_eq!(
+            (subscriptions.remove("a"), subscriptions.remove("a")),
+            (Some(false), None)
+        );
+        assert!(subscriptions.have_room_for(&list(&["c"]), 2));
+    }
+
+    #[test]
+    fn leaving_the_own_channel_makes_no_room() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.add_own("user:ann", false);
+        subscriptions.add("a", false);
+        assert_eq!(subscriptions.remove("user:ann"), Some(false));
+        assert!(!subscriptions.have_room_for(&list(&["b"]), 1));
+    }
+
+    #[test]
+    fn at_the_end_it_knows_where_the_client_was_present() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.add("a", true);
+        subscriptions.add("b", false);
+        assert_eq!(subscriptions.take_present(), [Box::from("a")]);
+        assert!(subscriptions.take_present().is_empty());
+    }
+}

@@ -1,0 +1,222 @@
+//! `/demo/`, with `--dev`: a small chat to try things out with, and tokens for whoever asks by name.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use rust_embed::RustEmbed;
+use serde::{Deserialize, Serialize};
+use tidings::Code;
+
+use crate::config::{Auth, is_loopback_host, is_loopback_origin};
+use crate::problem::Problem;
+use crate::token::{NewToken, sign, user_problem};
+
+/// How long a name holds. The page asks for a new token when it has ended.
+const TOKEN: Duration = Duration::from_secs(12 * 3_600);
+
+/// A name and some JSON around it, in bytes.
+const BODY_BYTES_MAX: usize = 4_096;
+
+/// The channels of the page's rooms.
+const ROOMS: &str = "room:*";
+
+/// The page may load what comes from here, connect to here, and be in no frame.
+const CONTENT_SECURITY_POLICY: &str =
+    "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'";
+
+#[derive(RustEmbed)]
+#[folder = "demo/"]
+struct Files;
+
+/// The page, and `POST /demo/token`. They are for this machine's browsers only.
+pub(crate) fn routes(auth: &Auth) -> Router {
+    let files = get(async |path: Option<Path<String>>| file(&path.map_or_else(String::new, |Path(path)| path)));
+    Router::new()
+        .route("/demo", get(async || Redirect::permanent("/demo/")))
+        .route("/demo/", files.clone())
+        .route("/demo/{*path}", files)
+        .route("/demo/token", post(token))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(Arc::new(auth.clone()))
+}
+
+fn file(path: &str) -> Response {
+    let path = if path.is_empty() { "index.html" } else { path };
+    let Some(file) = Files::get(path) else {
+        return Problem::new(Code::NotFound, "the demo has no such file").into_response();
+    };
+    let headers: [(HeaderName, &str); 6] = [
+        (header::CONTENT_TYPE, content_type(path)),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ];
+    (headers, file.data).into_response()
+}
+
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("html") => "text/html; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        _ => "application/octet-stream",
+    }
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    name: String,
+}
+
+#[derive(Serialize)]
+struct Issued {
+    token: String,
+    user: String,
+}
+
+async fn token(
+    State(auth): State<Arc<Auth>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    check_page(&headers)?;
+    let body = body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(Code::TooLarge, "a name is not that long"),
+        _ => Problem::new(Code::BadRequest, "the body can't be read"),
+    })?;
+    let issued = serde_json::to_string(&issue(&auth, &body)?)
+        .map_err(|_| Problem::new(Code::Internal, "the token can't be written"))?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((headers, issued).into_response())
+}
+
+fn issue(auth: &Auth, body: &[u8]) -> Result<Issued, Problem> {
+    let Asked { name } = serde_json::from_slice(body)
+        .map_err(|_| Problem::new(Code::InvalidJson, r#"the body must be {"name": "…"}, as JSON"#))?;
+    let user = name.trim().to_owned();
+    if let Some(problem) = user_problem(&user) {
+        return Err(Problem::new(Code::BadRequest, format!("the name {problem}")));
+    }
+    let token = make(auth, &user).map_err(|error| {
+        tracing::error!(%error, "the demo can't make a token");
+        Problem::new(Code::Internal, "no token can be made; the log says why")
+    })?;
+    Ok(Issued { token, user })
+}
+
+fn make(auth: &Auth, user: &str) -> anyhow::Result<String> {
+    let secret = auth.secret.as_ref().context("there is no key")?;
+    let new = NewToken {
+        user: user.to_owned(),
+        subscribe: vec![ROOMS.parse()?],
+        publish: vec![ROOMS.parse()?],
+        info: None,
+        expires_in: TOKEN,
+        audience: auth.audience.first().cloned(),
+        issuer: auth.issuer.first().cloned(),
+    };
+    Ok(sign(secret, &new, SystemTime::now())?)
+}
+
+/// Only pages of this machine get tokens: neither another site's script, nor one whose name was made to point here
+/// after it was loaded (DNS rebinding), which shows in `Host`.
+fn check_page(headers: &HeaderMap) -> Result<(), Problem> {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let host = text(header::HOST).unwrap_or_default();
+    let foreign = match text(header::ORIGIN) {
+        _ if !is_loopback_host(host) => ("host", host),
+        Some(origin) if !is_loopback_origin(origin) => ("origin", origin),
+        _ => return Ok(()),
+    };
+    let (what, name) = foreign;
+    Err(Problem::new(
+        Code::OriginNotAllowed,
+        format!("the {what} {name:?} is not this machine's, and the server runs with --dev"),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::{Secret, Verifier};
+    use axum::http::HeaderValue;
+
+    fn auth() -> Auth {
+        Auth {
+            secret: Some(Secret::new(&[b'k'; 32]).unwrap()),
+            audience: vec!["chat".to_owned()],
+            ..Auth::default()
+        }
+    }
+
+    #[test]
+    fn who_asks_by_name_gets_a_token_for_the_rooms() {
+        let auth = auth();
+        let Issued { token, user } = issue(&auth, r#"{"name": " Björk "}"#.as_bytes()).unwrap();
+        assert_eq!(user, "Björk");
+        let claims = Verifier::new(auth.verifier_options()).verify(&token).unwrap();
+        assert_eq!(claims.sub, user);
+        let texts: Vec<_> = claims.channels.publish.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, [ROOMS]);
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused() {
+        let long = format!(r#"{{"name":"{}"}}"#, "x".repeat(251));
+        for (body, code) in [
+            ("", Code::InvalidJson),
+            ("{}", Code::InvalidJson),
+            (r#"{"name":7}"#, Code::InvalidJson),
+            (r#"{"name":"  "}"#, Code::BadRequest),
+            (r#"{"name":"a\u0000b"}"#, Code::BadRequest),
+            (&*long, Code::BadRequest),
+        ] {
+            let refused = issue(&auth(), body.as_bytes()).err().map(|problem| problem.code());
+            assert_eq!(refused, Some(code), "{body}");
+        }
+    }
+
+    #[test]
+    fn only_this_machines_pages_get_one() {
+        for (host, origin, passes) in [
+            (Some("127.0.0.1:8080"), None, true),
+            (Some("localhost:8080"), Some("http://localhost:8080"), true),
+            (Some("[::1]:8080"), Some("http://127.0.0.1:3000"), true),
+            (Some("rebound.example:8080"), None, false),
+            (Some("rebound.example"), Some("http://rebound.example"), false),
+            (Some("127.0.0.1"), Some("https://evil.example"), false),
+            (Some("127.0.0.1"), Some("null"), false),
+            (None, None, false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.extend(host.map(|host| (header::HOST, HeaderValue::from_static(host))));
+            headers.extend(origin.map(|origin| (header::ORIGIN, HeaderValue::from_static(origin))));
+            assert_eq!(check_page(&headers).is_ok(), passes, "{host:?} {origin:?}");
+        }
+    }
+
+    #[test]
+    fn every_file_has_a_type() {
+        let names: Vec<_> = Files::iter().collect();
+        assert!(names.iter().any(|name| name == "index.html"));
+        for name in names {
+            assert_ne!(content_type(&name), "application/octet-stream", "{name}");
+            assert_eq!(file(&name).status(), StatusCode::OK);
+        }
+        assert_eq!(file("../Cargo.toml").status(), StatusCode::NOT_FOUND);
+    }
+}

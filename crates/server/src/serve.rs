@@ -1,0 +1,187 @@
+//! `tidings serve`: from the configuration to the ready line, and on a signal to the end.
+
+use std::future::{Future, IntoFuture as _};
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, anyhow, bail};
+use axum::Router;
+use tidings::Io;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::cli::{Exit, Failure, Serve};
+use crate::config::{ADMIN_LISTEN, Config, Environment, Limits, Sources};
+use crate::token::{NewToken, Secret, sign};
+use crate::{demo, health, log, problem, setup};
+
+/// How long the token of `--dev` holds: for as long as anybody tries something out.
+const DEV_TOKEN: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// When the configuration is wrong, an address can't be listened on, or clients had to be cut off at the end.
+pub(crate) fn serve(options: &Serve, environment: Environment) -> Result<(), Failure> {
+    let config = Config::load(&Sources {
+        file: options.config.clone(),
+        environment,
+        listen: options.listen.clone(),
+        dev: options.dev,
+    })?;
+    log::start(options.json);
+    run(&config).map_err(|error| Failure {
+        exit: Exit::Failed,
+        message: format!("{error:#}"),
+    })
+}
+
+#[tokio::main]
+async fn run(config: &Config) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    let listener = listen(config.listen, "another address, with --listen or `listen`").await?;
+    let address = listener.local_addr()?;
+    let admin = listen_for_admin(config).await?;
+    let io = setup::io(config)?;
+
+    if let Some(admin) = admin {
+        tokio::spawn(server(admin, app(health::routes(&io)), &config.limits).into_future());
+    }
+    let (stop, stopped) = oneshot::channel::<()>();
+    let clients = server(listener, app(routes(config, &io)), &config.limits)
+        .patience(config.drain)
+        .with_graceful_shutdown(async move {
+            // Never sent: it ends when `stop` is dropped.
+            let _ = stopped.await;
+        });
+    let mut clients = tokio::spawn(clients.into_future());
+    announce(config, address)?;
+    tracing::info!(%address, "accepting connections");
+
+    tokio::select! {
+        signal = signals.next() => tracing::info!(signal, "draining"),
+        ended = &mut clients => bail!("the server ended by itself: {ended:?}"),
+    }
+    let drained = async {
+        drop(stop);
+        tokio::join!(io.close().into_future(), clients)
+    };
+    tokio::select! {
+        () = within(config.drain, drained) => Ok(()),
+        signal = signals.next() => Err(anyhow!("{signal} once more: clients were cut off")),
+    }
+}
+
+/// What clients find.
+fn routes(config: &Config, io: &Io) -> Router {
+    let routes = health::routes(io).merge(io.router());
+    if config.dev {
+        routes.merge(demo::routes(&config.auth))
+    } else {
+        routes
+    }
+}
+
+fn app(routes: Router) -> Router {
+    routes
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+}
+
+fn server(listener: TcpListener, app: Router, limits: &Limits) -> tidings::Serve {
+    const HEAD_BYTES_MAX: usize = 1 << 30;
+    const HEAD_TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
+    let head_bytes = match limits.headers_bytes {
+        0 => HEAD_BYTES_MAX,
+        bytes => bytes.min(HEAD_BYTES_MAX),
+    };
+    let head_timeout = match limits.handshake {
+        Duration::ZERO => HEAD_TIMEOUT_MAX,
+        time => time.min(HEAD_TIMEOUT_MAX),
+    };
+    tidings::serve(listener, app)
+        .head_bytes(head_bytes)
+        .head_timeout(head_timeout)
+}
+
+async fn listen(address: SocketAddr, remedy: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("{address} can't be listened on; choose {remedy}"))
+}
+
+/// A second server for trying out must start beside the first: it goes without the default address.
+async fn listen_for_admin(config: &Config) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = config.admin_listen else {
+        return Ok(None);
+    };
+    let remedy = "another address with `listen` in `[admin]`, or \"off\"";
+    match TcpListener::bind(address).await {
+        Err(error) if config.dev && address == ADMIN_LISTEN && error.kind() == io::ErrorKind::AddrInUse => {
+            tracing::warn!("{address} is taken, so health is answered on the main address only");
+            Ok(None)
+        }
+        _ => listen(address, remedy).await.map(Some),
+    }
+}
+
+/// What scripts and people read from stdout. The last line says that connections are accepted.
+fn announce(config: &Config, address: SocketAddr) -> anyhow::Result<()> {
+    let mut lines = String::new();
+    if let Some(secret) = config.auth.secret.as_ref().filter(|_| config.dev) {
+        let token = sign(secret, &dev_token(config)?, SystemTime::now())?;
+        let key = Secret::random()?;
+        let key = String::from_utf8_lossy(key.bytes());
+        lines += &format!("token {token}\napi-key {key}\ndemo http://{address}/demo/\n");
+    }
+    lines += &format!("tidings ready http://{address}\n");
+    // Who closed stdout doesn't want to know.
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
+    Ok(())
+}
+
+/// A token for all that a rule leaves to tokens.
+fn dev_token(config: &Config) -> anyhow::Result<NewToken> {
+    Ok(NewToken {
+        user: "dev".to_owned(),
+        subscribe: vec!["*".parse()?],
+        publish: vec!["*".parse()?],
+        info: None,
+        expires_in: DEV_TOKEN,
+        audience: config.auth.audience.first().cloned(),
+        issuer: config.auth.issuer.first().cloned(),
+    })
+}
+
+async fn within(time: Duration, work: impl Future) {
+    if tokio::time::timeout(time, work).await.is_err() {
+        tracing::warn!("clients that did not leave in time were cut off");
+    }
+}
+
+/// The signals that end a server.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("signals can't be listened for");
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    /// The name of the next one.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}

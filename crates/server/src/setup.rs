@@ -1,0 +1,89 @@
+//! The configuration, as the library takes it.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tidings::{Io, Tidings};
+
+use crate::access::Access;
+use crate::client::{self, Door};
+use crate::config::{Config, Limits};
+use crate::events;
+
+/// The server's Socket.IO, ready to be served.
+///
+/// # Errors
+/// When the system has no thread or file descriptor left.
+pub(crate) fn io(config: &Config) -> anyhow::Result<Io> {
+    let access = Arc::new(Access {
+        rules: config.rules.clone(),
+        subscriptions_max: config.limits.subscriptions,
+    });
+    let mut builder = Tidings::builder()
+        .origin_setting("allowed_origins")
+        .limits(limits(&config.limits))
+        .with_metadata()
+        .report_errors(true)
+        .forget_headers()
+        .state(Arc::clone(&access));
+    for origin in &config.allowed_origins {
+        builder = builder.allowed_origin(origin);
+    }
+    for network in &config.trusted_proxies {
+        builder = builder.trusted_proxy(network.address(), network.prefix_bits());
+    }
+    if let Some(cookie) = &config.auth.cookie {
+        builder = builder.token_cookie(cookie.as_str());
+    }
+    if config.dev {
+        builder = builder.loopback_only();
+    }
+    let io = builder
+        .try_build()
+        .context("the threads that deliver can't be started")?;
+    client::register(&io, Door::new(config), &access);
+    events::register(&io);
+    io.on_error(|socket, error| match error.source() {
+        Some(_) => tracing::error!(socket, %error, "an event could not be handled"),
+        None => tracing::debug!(socket, %error, "an event was refused"),
+    });
+    Ok(io)
+}
+
+/// Where zero means no limit and the library has no word for that, there is a number that nobody reaches.
+fn limits(config: &Limits) -> tidings::Limits {
+    const NONE: usize = i32::MAX as usize;
+    let or_none = |limit: usize| if limit == 0 { NONE } else { limit };
+    let mut limits = tidings::Limits::default();
+    limits.message_bytes = or_none(config.message_bytes);
+    limits.messages_per_second = config.messages_per_second;
+    limits.messages_burst = match config.messages_burst {
+        0 => u32::MAX,
+        burst => burst,
+    };
+    limits.outbox_bytes = or_none(config.outbox_bytes);
+    limits.attachments = or_none(config.attachments);
+    limits.connections = config.connections;
+    limits.connections_per_ip = config.connections_per_ip;
+    limits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_is_no_limit() {
+        let none = Limits {
+            message_bytes: 0,
+            messages_per_second: 0,
+            messages_burst: 0,
+            outbox_bytes: 0,
+            attachments: 0,
+            ..Limits::default()
+        };
+        let limits = limits(&none);
+        assert!(limits.message_bytes > 1 << 30 && limits.outbox_bytes > 1 << 30 && limits.attachments > 1 << 30);
+        assert_eq!((limits.messages_per_second, limits.messages_burst), (0, u32::MAX));
+    }
+}
