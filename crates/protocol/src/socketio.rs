@@ -36,9 +36,7 @@ mod placeholder;
 
 pub use decode::decode;
 pub use encode::{write_ack, write_connect, write_connect_error, write_disconnect, write_event};
-pub use payload::{
-    Event, ack_arguments, count_arguments, event, is_reserved_event, split_arguments,
-};
+pub use payload::{Event, ack_arguments, count_arguments, event, is_reserved_event, split_arguments};
 pub use placeholder::check_placeholders;
 
 /// What a packet is for: its first character.

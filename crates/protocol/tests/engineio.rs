@@ -2,8 +2,7 @@
 
 use proptest::prelude::*;
 use tidings_protocol::engineio::{
-    Error, Handshake, PacketType, PayloadPacket, RECORD_SEPARATOR, decode, decode_packet,
-    decode_payload, encode_binary,
+    Error, Handshake, PacketType, PayloadPacket, RECORD_SEPARATOR, decode, decode_packet, decode_payload, encode_binary,
 };
 
 const TYPES: [PacketType; 7] = [
@@ -72,10 +71,7 @@ fn a_payload_is_split_at_separators_until_the_first_error() {
     check("4a\x1e", &[text(Message, "a"), Err(Error::Empty)]);
     check("\x1e4a", &[Err(Error::Empty)]);
     check("4a\x1e\x1e4b", &[text(Message, "a"), Err(Error::Empty)]);
-    check(
-        "4a\x1e7\x1e4b",
-        &[text(Message, "a"), Err(Error::UnknownType('7'))],
-    );
+    check("4a\x1e7\x1e4b", &[text(Message, "a"), Err(Error::UnknownType('7'))]);
     check(
         "2\x1e3\x1e1\x1e5\x1e6\x1e0",
         &[
@@ -177,10 +173,7 @@ fn errors_say_what_is_wrong() {
         Error::UnknownType('x').to_string(),
         "an Engine.IO packet cannot begin with 'x'"
     );
-    assert_eq!(
-        Error::Empty.to_string(),
-        "an Engine.IO packet needs at least its type"
-    );
+    assert_eq!(Error::Empty.to_string(), "an Engine.IO packet needs at least its type");
 }
 
 #[derive(Clone, Debug)]

@@ -12,10 +12,7 @@ mod peer;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use client::{
-    BINARY, CLOSE, CONTINUATION, FIN, LengthForm, PING, PONG, TEXT, close_payload, frame, frame_as,
-    hear,
-};
+use client::{BINARY, CLOSE, CONTINUATION, FIN, LengthForm, PING, PONG, TEXT, close_payload, frame, frame_as, hear};
 
 /// SplitMix64 (Steele, Lea and Flood 2014): enough to break bytes with.
 struct Random(u64);
@@ -40,9 +37,7 @@ impl Random {
     /// How to cut a stream.
     fn sizes(&mut self) -> Vec<usize> {
         let largest = self.pick(&[1, 4, 16, 200, 5000]);
-        (0..=self.below(8))
-            .map(|_| 1 + self.below(largest))
-            .collect()
+        (0..=self.below(8)).map(|_| 1 + self.below(largest)).collect()
     }
 }
 
@@ -61,11 +56,7 @@ fn seeds() -> Vec<Vec<u8>> {
             frame(FIN | CONTINUATION, last),
         ]
         .concat(),
-        [
-            frame(BINARY, &[0xff; 126]),
-            frame(FIN | CONTINUATION, &[0; 3]),
-        ]
-        .concat(),
+        [frame(BINARY, &[0xff; 126]), frame(FIN | CONTINUATION, &[0; 3])].concat(),
         frame(FIN | BINARY, &[1; 125]),
         frame_as(FIN | BINARY, &[2; 7], [0, 0xff, 0, 0xff], LengthForm::Two),
         frame_as(FIN | PONG, b"long", [1, 2, 3, 4], LengthForm::Eight),
@@ -78,9 +69,7 @@ fn seeds() -> Vec<Vec<u8>> {
 }
 
 fn mutated(seeds: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
-    let mut bytes: Vec<u8> = (0..=random.below(4))
-        .flat_map(|_| random.pick(seeds))
-        .collect();
+    let mut bytes: Vec<u8> = (0..=random.below(4)).flat_map(|_| random.pick(seeds)).collect();
     for _ in 0..random.below(5) {
         let at = random.below(bytes.len() + 1);
         let end = (at + random.below(8)).min(bytes.len());

@@ -4,9 +4,8 @@ use proptest::prelude::*;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use tidings_protocol::socketio::{
-    Error, Packet, PacketType, ack_arguments, check_placeholders, count_arguments, decode, event,
-    is_reserved_event, split_arguments, write_ack, write_connect, write_connect_error,
-    write_disconnect, write_event,
+    Error, Packet, PacketType, ack_arguments, check_placeholders, count_arguments, decode, event, is_reserved_event,
+    split_arguments, write_ack, write_connect, write_connect_error, write_disconnect, write_event,
 };
 
 /// A packet as a server takes it: parts first, then the payload by kind; in one line. An error is `None`.
@@ -92,9 +91,7 @@ fn packets_read_as_the_reference_reads_them() {
 
 #[test]
 fn what_the_reference_refuses_is_an_error() {
-    use Error::{
-        AttachmentCount, EventName, Json, Payload, ReservedEvent, TooManyAttachments, UnknownType,
-    };
+    use Error::{AttachmentCount, EventName, Json, Payload, ReservedEvent, TooManyAttachments, UnknownType};
     for (text, error) in [
         ("0[]", Payload("an object")),
         (r#"0"a""#, Payload("an object")),
@@ -163,10 +160,7 @@ fn what_the_reference_refuses_is_an_error() {
         (r#"5-1-["a"]"#, AttachmentCount),
         ("60-[]", AttachmentCount),
         (r#"511-["a"]"#, TooManyAttachments { max: 10 }),
-        (
-            r#"599999999999999999999999-["a"]"#,
-            TooManyAttachments { max: 10 },
-        ),
+        (r#"599999999999999999999999-["a"]"#, TooManyAttachments { max: 10 }),
         ("7", UnknownType('7')),
         (r#"9["a"]"#, UnknownType('9')),
         ("b", UnknownType('b')),
@@ -221,10 +215,7 @@ fn attachments_are_counted_against_the_limit_that_is_given() {
         let past = format!("5{}-[\"a\"]", max + 1);
         assert_eq!(decode(&past, max), Err(Error::TooManyAttachments { max }));
     }
-    assert_eq!(
-        decode("51-[\"a\"]", 0),
-        Err(Error::TooManyAttachments { max: 0 })
-    );
+    assert_eq!(decode("51-[\"a\"]", 0), Err(Error::TooManyAttachments { max: 0 }));
 }
 
 #[test]
@@ -241,11 +232,7 @@ fn placeholders_name_an_attachment() {
         (r#"{"_placeholder":true,"num":null}"#, 1, false),
         (r#"{"_placeholder":true,"num":[0]}"#, 1, false),
         (r#"{"_placeholder":true,"num":{"num":0}}"#, 1, false),
-        (
-            r#"{"_placeholder":true,"num":99999999999999999999999}"#,
-            1,
-            false,
-        ),
+        (r#"{"_placeholder":true,"num":99999999999999999999999}"#, 1, false),
         (r#"{"_placeholder":true}"#, 1, false),
         (r#"{"_placeholder":true,"x":{"num":0}}"#, 1, false),
         (r#"{"_placeholder":true,"x":1,"num":0}"#, 1, true),
@@ -259,16 +246,8 @@ fn placeholders_name_an_attachment() {
         (r#"{"\u005fplaceholder":true,"num":5}"#, 1, false),
         (r#"{"_placeholder":true,"\u006eum":0}"#, 1, true),
         // The last of two keys counts.
-        (
-            r#"{"_placeholder":true,"_placeholder":false,"num":5}"#,
-            1,
-            true,
-        ),
-        (
-            r#"{"_placeholder":false,"_placeholder":true,"num":5}"#,
-            1,
-            false,
-        ),
+        (r#"{"_placeholder":true,"_placeholder":false,"num":5}"#, 1, true),
+        (r#"{"_placeholder":false,"_placeholder":true,"num":5}"#, 1, false),
         (r#"{"_placeholder":true,"num":5,"num":0}"#, 1, true),
         (r#"{"_placeholder":true,"num":0,"num":5}"#, 1, false),
         (
@@ -349,10 +328,7 @@ fn names_are_decoded_and_borrowed_where_they_can_be() {
         (r#"["\ud83d\ude00"]"#, "\u{1F600}"),
     ] {
         let event = event(data).unwrap();
-        assert!(
-            matches!(&event.name, Cow::Owned(owned) if owned == name),
-            "{data}"
-        );
+        assert!(matches!(&event.name, Cow::Owned(owned) if owned == name), "{data}");
     }
     for data in [r#"["\ud800"]"#, r#"["\udc00\ud800"]"#, r#"["a\ud83dx"]"#] {
         assert_eq!(event(data), Err(Error::EventName), "{data}");
@@ -382,10 +358,7 @@ fn arguments_are_counted_and_split() {
         ("", &[][..]),
         (" \n", &[]),
         ("1", &["1"]),
-        (
-            r#""a,b",[1,2],{"c":[3,4]}"#,
-            &[r#""a,b""#, "[1,2]", r#"{"c":[3,4]}"#],
-        ),
+        (r#""a,b",[1,2],{"c":[3,4]}"#, &[r#""a,b""#, "[1,2]", r#"{"c":[3,4]}"#]),
         (" null , -0.5e1 ,\"]\" ", &["null", "-0.5e1", "\"]\""]),
     ] {
         assert_eq!(count_arguments(list), values.len(), "{list:?}");
@@ -393,9 +366,7 @@ fn arguments_are_counted_and_split() {
         let split: Vec<_> = split.iter().map(|value| value.get()).collect();
         assert_eq!(split, values, "{list:?}");
     }
-    for list in [
-        ",", "1,", ",1", "1 2", "1]", "[", "1,,2", "\"a", "tru", "1,{]",
-    ] {
+    for list in [",", "1,", ",1", "1 2", "1]", "[", "1,,2", "\"a", "tru", "1,{]"] {
         assert!(split_arguments(list).is_err(), "{list:?}");
     }
     assert_eq!(count_arguments("1,2,x,3"), 2);
@@ -419,19 +390,13 @@ fn deep_nesting_costs_no_stack() {
         assert!(split_arguments(&open).is_err());
         for value in [&arrays, &objects] {
             let data = format!("[\"a\",{value}]");
-            assert_eq!(
-                event(&data).map(|event| event.arguments),
-                Ok(value.as_str())
-            );
+            assert_eq!(event(&data).map(|event| event.arguments), Ok(value.as_str()));
             assert_eq!(ack_arguments(&data).map(count_arguments), Ok(2));
             assert_eq!(check_placeholders(&data, 1), Ok(()));
             assert_eq!(split_arguments(value).unwrap()[0].get(), value);
         }
         let connect = format!("0{objects}");
-        assert_eq!(
-            decode(&connect, 10).map(|packet| packet.data),
-            Ok(&*objects)
-        );
+        assert_eq!(decode(&connect, 10).map(|packet| packet.data), Ok(&*objects));
     };
     std::thread::Builder::new()
         .stack_size(256 * 1024)
@@ -456,18 +421,10 @@ fn nesting_keeps_its_kinds_apart_at_any_depth() {
         assert_eq!(ack_arguments(&format!("[{value}]")), Ok(&*value), "{depth}");
         // The innermost bracket of the other kind.
         let closing = value.find('1').unwrap() + 1;
-        let wrong = if value.as_bytes()[closing] == b'}' {
-            "]"
-        } else {
-            "}"
-        };
+        let wrong = if value.as_bytes()[closing] == b'}' { "]" } else { "}" };
         let mut data = format!("[{value}]");
         data.replace_range(closing + 1..closing + 2, wrong);
-        assert_eq!(
-            ack_arguments(&data),
-            Err(Error::Json { at: closing + 1 }),
-            "{depth}"
-        );
+        assert_eq!(ack_arguments(&data), Err(Error::Json { at: closing + 1 }), "{depth}");
     }
 }
 
@@ -518,22 +475,9 @@ fn packets_are_written_as_the_reference_writes_them() {
     );
     check(&|out| write_disconnect(out, "/"), "1");
     check(&|out| write_disconnect(out, "/admin"), "1/admin,");
+    check(&|out| write_event(out, "/", None, 0, "a", "", &[]), r#"2["a"]"#);
     check(
-        &|out| write_event(out, "/", None, 0, "a", "", &[]),
-        r#"2["a"]"#,
-    );
-    check(
-        &|out| {
-            write_event(
-                out,
-                "/n",
-                Some(u64::MAX),
-                0,
-                "é\"",
-                "1,{}",
-                &["2", "\"id\""],
-            )
-        },
+        &|out| write_event(out, "/n", Some(u64::MAX), 0, "é\"", "1,{}", &["2", "\"id\""]),
         r#"2/n,18446744073709551615["é\"",1,{},2,"id"]"#,
     );
     check(

@@ -14,20 +14,14 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 /// The bytes of any text whatever, as `Buffer.from(text, "base64")` of Node has them.
 pub(super) fn decode(text: &str) -> Vec<u8> {
     // Nearly every client sends what the standard says, and that is read at full speed.
-    STANDARD
-        .decode(text)
-        .unwrap_or_else(|_| decode_lenient(text))
+    STANDARD.decode(text).unwrap_or_else(|_| decode_lenient(text))
 }
 
 /// Both alphabets; every other character is skipped; `=` ends it; a last digit alone is dropped.
 fn decode_lenient(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
     let (mut bits, mut bits_held) = (0_u32, 0_u32);
-    for digit in text
-        .bytes()
-        .take_while(|&byte| byte != b'=')
-        .filter_map(digit)
-    {
+    for digit in text.bytes().take_while(|&byte| byte != b'=').filter_map(digit) {
         bits = bits << 6 | u32::from(digit);
         bits_held += 6;
         if bits_held >= 8 {

@@ -78,11 +78,7 @@ pub fn write_event(
     head(out, kind, attachments, namespace, id);
     out.push(b'[');
     string(out, name);
-    for &argument in [arguments]
-        .iter()
-        .filter(|list| !list.is_empty())
-        .chain(extra)
-    {
+    for &argument in [arguments].iter().filter(|list| !list.is_empty()).chain(extra) {
         out.push(b',');
         out.extend_from_slice(argument.as_bytes());
     }

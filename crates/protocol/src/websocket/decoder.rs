@@ -57,21 +57,16 @@ impl Decoder {
             *input = &mut [];
             return Ok(None);
         }
-        if self
-            .partial
-            .as_mut()
-            .is_some_and(|partial| !partial.release())
-        {
+        if self.partial.as_mut().is_some_and(|partial| !partial.release()) {
             self.partial = None;
         }
         let Self { partial, has_ended } = self;
         let message = match advance(partial, input, message_bytes_max) {
             Ok(Step::More) => return Ok(None),
             Ok(Step::Whole(opcode, payload)) => Message::read(opcode, payload),
-            Ok(Step::Kept(opcode)) => Message::read(
-                opcode,
-                partial.as_ref().map_or(&[], |partial| partial.kept(opcode)),
-            ),
+            Ok(Step::Kept(opcode)) => {
+                Message::read(opcode, partial.as_ref().map_or(&[], |partial| partial.kept(opcode)))
+            }
             Err(error) => Err(error),
         };
         *has_ended = matches!(message, Err(_) | Ok(Message::Close { .. }));
@@ -112,11 +107,7 @@ fn advance<'b>(
 
 impl Header {
     /// Takes the frame off `input`, whose first `skip_bytes` are this header, where it is a message of its own and all there.
-    pub(super) fn take_whole<'b>(
-        &self,
-        skip_bytes: usize,
-        input: &mut &'b mut [u8],
-    ) -> Option<Step<'b>> {
+    pub(super) fn take_whole<'b>(&self, skip_bytes: usize, input: &mut &'b mut [u8]) -> Option<Step<'b>> {
         let opcode = self.opcode.filter(|_| self.is_final)?;
         let payload_bytes = usize::try_from(self.payload_bytes).ok()?;
         if input.len() - skip_bytes < payload_bytes {
@@ -172,12 +163,7 @@ mod tests {
     #[test]
     fn what_was_kept_is_freed() {
         let mut decoder = Decoder::new();
-        let stream = [
-            frame(0x01, b"in "),
-            frame(0x89, b"ping"),
-            frame(0x80, b"pieces"),
-        ]
-        .concat();
+        let stream = [frame(0x01, b"in "), frame(0x89, b"ping"), frame(0x80, b"pieces")].concat();
         for (index, byte) in stream.iter().enumerate() {
             let messages = count(&mut decoder, vec![*byte]);
             let is_end = index + 1 == stream.len();

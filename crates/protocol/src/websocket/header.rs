@@ -101,10 +101,7 @@ impl Header {
             return Err(Error::ControlTooLong);
         }
         let end = length_end + 4;
-        let Some(mask) = bytes
-            .get(length_end..end)
-            .and_then(|mask| mask.try_into().ok())
-        else {
+        let Some(mask) = bytes.get(length_end..end).and_then(|mask| mask.try_into().ok()) else {
             return Ok(None);
         };
         Ok(Some((
@@ -128,11 +125,7 @@ impl Header {
     }
 
     /// Whether the message, of which `kept_bytes` are there, stays within the limit with this frame.
-    pub(super) fn check_size(
-        &self,
-        kept_bytes: usize,
-        message_bytes_max: usize,
-    ) -> Result<(), Error> {
+    pub(super) fn check_size(&self, kept_bytes: usize, message_bytes_max: usize) -> Result<(), Error> {
         let rest_bytes = message_bytes_max.saturating_sub(kept_bytes) as u64;
         if self.payload_bytes > rest_bytes && self.control().is_none() {
             return Err(Error::TooLarge);

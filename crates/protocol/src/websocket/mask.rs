@@ -22,9 +22,7 @@ mod tests {
         let mask = [0x12, 0x34, 0x56, 0x78];
         for bytes in 0..70 {
             let mut payload: Vec<u8> = (0..bytes).collect();
-            let expected: Vec<u8> = (0..bytes)
-                .map(|index| index ^ mask[usize::from(index) % 4])
-                .collect();
+            let expected: Vec<u8> = (0..bytes).map(|index| index ^ mask[usize::from(index) % 4]).collect();
             unmask(&mut payload, mask);
             assert_eq!(payload, expected, "{bytes} bytes");
         }

@@ -37,10 +37,7 @@ impl<'a> Message<'a> {
 
     fn read_close(payload: &'a [u8]) -> Result<Self, Error> {
         match payload {
-            [] => Ok(Self::Close {
-                code: None,
-                reason: "",
-            }),
+            [] => Ok(Self::Close { code: None, reason: "" }),
             [_] => Err(Error::CloseTooShort),
             [high, low, reason @ ..] => {
                 let code = u16::from_be_bytes([*high, *low]);

@@ -53,16 +53,8 @@ impl Partial {
     }
 
     pub(super) fn buffered_bytes(&self) -> usize {
-        let message_bytes = if self.begun.is_some() {
-            self.message.len()
-        } else {
-            0
-        };
-        let control_bytes = if self.frame.is_some() {
-            self.control.len()
-        } else {
-            0
-        };
+        let message_bytes = if self.begun.is_some() { self.message.len() } else { 0 };
+        let control_bytes = if self.frame.is_some() { self.control.len() } else { 0 };
         self.head_bytes + message_bytes + control_bytes
     }
 

@@ -1,8 +1,6 @@
 //! What holds for any text, used by the mutation test and by the cargo-fuzz target.
 
-use tidings_protocol::engineio::{
-    PayloadPacket, decode, decode_packet, decode_payload, encode_binary,
-};
+use tidings_protocol::engineio::{PayloadPacket, decode, decode_packet, decode_payload, encode_binary};
 
 /// Panics unless `text` is refused, or reads again as the same after it was written again.
 pub(crate) fn check(text: &str) {
@@ -26,11 +24,7 @@ pub(crate) fn check(text: &str) {
     }
     if !packets.is_empty() {
         let again: Result<Vec<_>, _> = decode_payload(&body).collect();
-        assert_eq!(
-            again.as_ref(),
-            Ok(&packets),
-            "{text:?} was written as {body:?}"
-        );
+        assert_eq!(again.as_ref(), Ok(&packets), "{text:?} was written as {body:?}");
     }
     match decode(text) {
         Ok((kind, data)) => assert_eq!(decode_packet(text), Ok(PayloadPacket::Text(kind, data))),

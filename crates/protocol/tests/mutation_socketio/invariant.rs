@@ -2,8 +2,8 @@
 
 use serde_json::value::RawValue;
 use tidings_protocol::socketio::{
-    Packet, PacketType, ack_arguments, check_placeholders, count_arguments, decode, event,
-    is_reserved_event, split_arguments, write_ack, write_disconnect, write_event,
+    Packet, PacketType, ack_arguments, check_placeholders, count_arguments, decode, event, is_reserved_event,
+    split_arguments, write_ack, write_disconnect, write_event,
 };
 
 /// Panics unless `text` is refused, or reads again as the same after it was written again.
@@ -16,10 +16,7 @@ pub(crate) fn check(text: &str) {
     assert!(packet.attachments <= 10, "{text:?}");
     match packet.kind {
         PacketType::Connect => {
-            assert!(
-                packet.data.is_empty() || packet.data.contains('{'),
-                "{text:?}"
-            );
+            assert!(packet.data.is_empty() || packet.data.contains('{'), "{text:?}");
         }
         PacketType::Disconnect => disconnect(text, &packet),
         PacketType::Event | PacketType::BinaryEvent => an_event(text, &packet),
@@ -35,11 +32,7 @@ fn json(text: &str) {
     let arguments = ack_arguments(&array);
     if is_json {
         assert_eq!(count_arguments(text), 1, "{text:?}");
-        assert_eq!(
-            arguments,
-            Ok(text.trim_matches([' ', '\t', '\n', '\r'])),
-            "{text:?}"
-        );
+        assert_eq!(arguments, Ok(text.trim_matches([' ', '\t', '\n', '\r'])), "{text:?}");
     }
     assert_eq!(
         arguments.is_ok(),
@@ -58,15 +51,8 @@ fn disconnect(text: &str, packet: &Packet<'_>) {
     let mut out = Vec::new();
     write_disconnect(&mut out, packet.namespace);
     let out = String::from_utf8(out).expect("text");
-    let expect = Packet {
-        id: None,
-        ..*packet
-    };
-    assert_eq!(
-        decode(&out, 10),
-        Ok(expect),
-        "{text:?} was written as {out:?}"
-    );
+    let expect = Packet { id: None, ..*packet };
+    assert_eq!(decode(&out, 10), Ok(expect), "{text:?} was written as {out:?}");
 }
 
 fn an_event(text: &str, packet: &Packet<'_>) {
@@ -96,11 +82,7 @@ fn an_event(text: &str, packet: &Packet<'_>) {
         },
         "{out:?}"
     );
-    assert_eq!(
-        event(again.data).as_ref(),
-        Ok(&read),
-        "{text:?} was written as {out:?}"
-    );
+    assert_eq!(event(again.data).as_ref(), Ok(&read), "{text:?} was written as {out:?}");
     assert_eq!(
         check_placeholders(packet.data, packet.attachments),
         check_placeholders(again.data, packet.attachments),
@@ -125,21 +107,13 @@ fn an_ack(text: &str, packet: &Packet<'_>) {
         },
         "{out:?}"
     );
-    assert_eq!(
-        ack_arguments(again.data),
-        Ok(read),
-        "{text:?} was written as {out:?}"
-    );
+    assert_eq!(ack_arguments(again.data), Ok(read), "{text:?} was written as {out:?}");
 }
 
 fn arguments(list: &str) {
     let values = split_arguments(list).expect("what was checked");
     assert_eq!(values.len(), count_arguments(list), "{list:?}");
-    let joined = values
-        .iter()
-        .map(|value| value.get())
-        .collect::<Vec<_>>()
-        .join(",");
+    let joined = values.iter().map(|value| value.get()).collect::<Vec<_>>().join(",");
     let again = split_arguments(&joined).expect("joined again");
     assert!(
         values

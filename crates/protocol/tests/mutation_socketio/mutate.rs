@@ -71,9 +71,7 @@ impl Random {
 pub(crate) fn run(seeds: &[&str], check: fn(&str)) {
     let seconds = variable("TIDINGS_FUZZ_SECONDS").unwrap_or(2);
     let seed = variable("TIDINGS_FUZZ_SEED").unwrap_or_else(|| {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         now.as_nanos() as u64
     });
     for text in seeds {

@@ -20,12 +20,7 @@ pub(crate) enum LengthForm {
 
 /// A client's frame. `first` is FIN, the reserved bits and the opcode.
 pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    frame_as(
-        first,
-        payload,
-        [0x37, 0xfa, 0x21, 0x3d],
-        LengthForm::Shortest,
-    )
+    frame_as(first, payload, [0x37, 0xfa, 0x21, 0x3d], LengthForm::Shortest)
 }
 
 pub(crate) fn frame_as(first: u8, payload: &[u8], mask: [u8; 4], form: LengthForm) -> Vec<u8> {
@@ -42,12 +37,7 @@ pub(crate) fn frame_as(first: u8, payload: &[u8], mask: [u8; 4], form: LengthFor
         }
     }
     out.extend_from_slice(&mask);
-    out.extend(
-        payload
-            .iter()
-            .enumerate()
-            .map(|(index, byte)| byte ^ mask[index % 4]),
-    );
+    out.extend(payload.iter().enumerate().map(|(index, byte)| byte ^ mask[index % 4]));
     out
 }
 
@@ -87,18 +77,13 @@ pub(crate) struct Heard {
 }
 
 /// Cuts `bytes` into pieces of the `sizes`, again and again.
-pub(crate) fn pieces<'a>(
-    mut bytes: &'a [u8],
-    sizes: &'a [usize],
-) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn pieces<'a>(mut bytes: &'a [u8], sizes: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
     let mut sizes = sizes.iter().cycle();
     std::iter::from_fn(move || {
         if bytes.is_empty() {
             return None;
         }
-        let size = sizes
-            .next()
-            .map_or(bytes.len(), |&size| size.clamp(1, bytes.len()));
+        let size = sizes.next().map_or(bytes.len(), |&size| size.clamp(1, bytes.len()));
         let (piece, rest) = bytes.split_at(size);
         bytes = rest;
         Some(piece)
@@ -138,10 +123,7 @@ pub(crate) fn hear(bytes: &[u8], sizes: &[usize], message_bytes_max: usize) -> H
         heard.buffered_bytes = decoder.buffered_bytes();
         // A header without its last byte, a message at the limit, a ping without its last byte.
         assert!(
-            heard.buffered_bytes
-                <= message_bytes_max
-                    .saturating_add(13 + 124)
-                    .min(received_bytes),
+            heard.buffered_bytes <= message_bytes_max.saturating_add(13 + 124).min(received_bytes),
             "{}",
             heard.buffered_bytes
         );

@@ -67,14 +67,10 @@ impl Peer {
                 Message::Ping(bytes) => Said::Ping(bytes.to_vec()),
                 Message::Pong(bytes) => Said::Pong(bytes.to_vec()),
                 Message::Close(None) => Said::Close(None, String::new()),
-                Message::Close(Some(close)) => {
-                    Said::Close(Some(close.code.into()), close.reason.as_str().to_owned())
-                }
+                Message::Close(Some(close)) => Said::Close(Some(close.code.into()), close.reason.as_str().to_owned()),
                 Message::Frame(frame) => panic!("a raw frame: {frame}"),
             }),
-            Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                Next::Pending
-            }
+            Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Next::Pending,
             Err(error) => Next::Failed(error),
         }
     }
@@ -94,12 +90,7 @@ fn is_invalid_close(said: &Said) -> bool {
 ///
 /// There are three differences, and only these pass: close code 1014, which tungstenite doesn't know; how a wrong close code is
 /// reported; and that tungstenite waits for the end of a frame before it says what is wrong with it.
-pub(crate) fn compare(
-    bytes: &[u8],
-    our_sizes: &[usize],
-    their_sizes: &[usize],
-    message_bytes_max: usize,
-) {
+pub(crate) fn compare(bytes: &[u8], our_sizes: &[usize], their_sizes: &[usize], message_bytes_max: usize) {
     // tungstenite counts control frames too.
     assert!(message_bytes_max >= 125);
     let ours = hear(bytes, our_sizes, message_bytes_max);
@@ -107,8 +98,7 @@ pub(crate) fn compare(
     for said in &ours.said {
         match peer.next() {
             Next::Said(theirs) if theirs == *said => {}
-            Next::Said(theirs)
-                if is_invalid_close(&theirs) && matches!(said, Said::Close(Some(1014), _)) => {}
+            Next::Said(theirs) if is_invalid_close(&theirs) && matches!(said, Said::Close(Some(1014), _)) => {}
             other => panic!("we hear {said:?}, tungstenite {other:?}"),
         }
         if matches!(said, Said::Close(..)) {
@@ -127,9 +117,7 @@ pub(crate) fn compare(
         match peer.next() {
             Next::Pending => peer.feed(0),
             Next::Failed(_) => return,
-            Next::Said(theirs)
-                if is_invalid_close(&theirs) && matches!(error, Error::InvalidCloseCode(_)) =>
-            {
+            Next::Said(theirs) if is_invalid_close(&theirs) && matches!(error, Error::InvalidCloseCode(_)) => {
                 return;
             }
             Next::Said(theirs) => panic!("we fail with {error:?}, tungstenite hears {theirs:?}"),

@@ -5,8 +5,7 @@ use proptest::prelude::*;
 use tidings_protocol::websocket::Error;
 
 use crate::client::{
-    BINARY, CLOSE, CONTINUATION, FIN, Heard, LengthForm, PING, PONG, Said, TEXT, close_payload,
-    frame, frame_as, hear,
+    BINARY, CLOSE, CONTINUATION, FIN, Heard, LengthForm, PING, PONG, Said, TEXT, close_payload, frame, frame_as, hear,
 };
 
 /// What a client says, with all that is left to it in how to say it.
@@ -77,20 +76,15 @@ fn said() -> impl Strategy<Value = Said> {
 pub(crate) fn spoken() -> impl Strategy<Value = Spoken> {
     let form = prop_oneof![4 => Just(LengthForm::Shortest), 1 => Just(LengthForm::Two), 1 => Just(LengthForm::Eight)];
     let fragments = prop_oneof![2 => Just(Vec::new()), 1 => vec(0..30_usize, 0..5)];
-    (
-        said(),
-        fragments,
-        vec(any::<bool>(), 5),
-        any::<[u8; 4]>(),
-        form,
-    )
-        .prop_map(|(said, fragments, pings, mask, form)| Spoken {
+    (said(), fragments, vec(any::<bool>(), 5), any::<[u8; 4]>(), form).prop_map(
+        |(said, fragments, pings, mask, form)| Spoken {
             said,
             fragments,
             pings,
             mask,
             form,
-        })
+        },
+    )
 }
 
 pub(crate) fn sizes() -> impl Strategy<Value = Vec<usize>> {

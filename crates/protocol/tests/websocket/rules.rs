@@ -6,19 +6,13 @@ use std::str;
 use tidings_protocol::websocket::{Decoder, Error, Message};
 
 use crate::client::{
-    BINARY, CLOSE, CONTINUATION, FIN, Heard, LengthForm, PING, PONG, Said, TEXT, close_payload,
-    frame, frame_as, hear,
+    BINARY, CLOSE, CONTINUATION, FIN, Heard, LengthForm, PING, PONG, Said, TEXT, close_payload, frame, frame_as, hear,
 };
 
 const MAX: usize = 100_000;
 
 #[track_caller]
-fn check_limited(
-    frames: &[Vec<u8>],
-    message_bytes_max: usize,
-    said: &[Said],
-    error: Option<Error>,
-) {
+fn check_limited(frames: &[Vec<u8>], message_bytes_max: usize, said: &[Said], error: Option<Error>) {
     let stream = frames.concat();
     let whole = hear(&stream, &[], message_bytes_max);
     assert_eq!((&whole.said[..], whole.error), (said, error));
@@ -57,10 +51,7 @@ fn messages_of_every_form_of_length() {
         let letters = "*".repeat(bytes);
         check(&[frame(FIN | TEXT, letters.as_bytes())], &[text(&letters)]);
         let binary = vec![0xfe; bytes];
-        check(
-            &[frame(FIN | BINARY, &binary)],
-            &[Said::Binary(binary.clone())],
-        );
+        check(&[frame(FIN | BINARY, &binary)], &[Said::Binary(binary.clone())]);
     }
 }
 
@@ -94,11 +85,7 @@ fn a_length_with_its_top_bit_set_is_refused() {
 
 #[test]
 fn frames_must_be_masked() {
-    check_error(
-        &[vec![FIN | TEXT, 5], b"Hello".to_vec()],
-        &[],
-        Error::Unmasked,
-    );
+    check_error(&[vec![FIN | TEXT, 5], b"Hello".to_vec()], &[], Error::Unmasked);
     check_error(
         &[frame(FIN | TEXT, b"ok"), vec![FIN | PING, 0]],
         &[text("ok")],
@@ -114,20 +101,12 @@ fn frames_must_be_masked() {
 #[test]
 fn pings_and_pongs() {
     check(&[frame(FIN | PING, b"")], &[Said::Ping(Vec::new())]);
-    check(
-        &[frame(FIN | PONG, b"unasked")],
-        &[Said::Pong(b"unasked".to_vec())],
-    );
+    check(&[frame(FIN | PONG, b"unasked")], &[Said::Pong(b"unasked".to_vec())]);
     let binary = [0x00, 0xff, 0xfe, 0xfd, 0xfc, 0xfb, 0x00, 0xff];
-    check(
-        &[frame(FIN | PING, &binary)],
-        &[Said::Ping(binary.to_vec())],
-    );
+    check(&[frame(FIN | PING, &binary)], &[Said::Ping(binary.to_vec())]);
     let ten: Vec<_> = (0..10).map(|number| vec![number; 125]).collect();
     check(
-        &ten.iter()
-            .map(|payload| frame(FIN | PING, payload))
-            .collect::<Vec<_>>(),
+        &ten.iter().map(|payload| frame(FIN | PING, payload)).collect::<Vec<_>>(),
         &ten.iter().cloned().map(Said::Ping).collect::<Vec<_>>(),
     );
 }
@@ -135,16 +114,8 @@ fn pings_and_pongs() {
 #[test]
 fn control_frames_have_at_most_125_bytes() {
     for opcode in [PING, PONG, CLOSE] {
-        check_error(
-            &[frame(FIN | opcode, &[0xfe; 126])],
-            &[],
-            Error::ControlTooLong,
-        );
-        check_error(
-            &[frame(FIN | opcode, &[0xfe; 70_000])],
-            &[],
-            Error::ControlTooLong,
-        );
+        check_error(&[frame(FIN | opcode, &[0xfe; 126])], &[], Error::ControlTooLong);
+        check_error(&[frame(FIN | opcode, &[0xfe; 70_000])], &[], Error::ControlTooLong);
     }
 }
 
@@ -156,11 +127,7 @@ fn control_frames_are_not_fragmented() {
             &[],
             Error::ControlFragmented,
         );
-        check_error(
-            &[frame(TEXT, b"a"), frame(opcode, b"")],
-            &[],
-            Error::ControlFragmented,
-        );
+        check_error(&[frame(TEXT, b"a"), frame(opcode, b"")], &[], Error::ControlFragmented);
     }
 }
 
@@ -169,16 +136,8 @@ fn reserved_bits_are_refused() {
     for bits in 1..8 {
         for opcode in [CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG] {
             let wrong = frame(FIN | bits << 4 | opcode, b"");
-            check_error(
-                &[wrong.clone(), frame(FIN | TEXT, b"no")],
-                &[],
-                Error::ReservedBits,
-            );
-            check_error(
-                &[frame(FIN | TEXT, b"yes"), wrong],
-                &[text("yes")],
-                Error::ReservedBits,
-            );
+            check_error(&[wrong.clone(), frame(FIN | TEXT, b"no")], &[], Error::ReservedBits);
+            check_error(&[frame(FIN | TEXT, b"yes"), wrong], &[text("yes")], Error::ReservedBits);
         }
     }
 }
@@ -200,10 +159,7 @@ fn reserved_opcodes_are_refused() {
 #[test]
 fn fragments_make_one_message() {
     check(
-        &[
-            frame(TEXT, b"fragment1"),
-            frame(FIN | CONTINUATION, b"fragment2"),
-        ],
+        &[frame(TEXT, b"fragment1"), frame(FIN | CONTINUATION, b"fragment2")],
         &[text("fragment1fragment2")],
     );
     check(
@@ -215,10 +171,7 @@ fn fragments_make_one_message() {
         ],
         &[Said::Binary(b"x".to_vec())],
     );
-    check(
-        &[frame(TEXT, b""), frame(FIN | CONTINUATION, b"")],
-        &[text("")],
-    );
+    check(&[frame(TEXT, b""), frame(FIN | CONTINUATION, b"")], &[text("")]);
     let mut many = vec![frame(BINARY, b"*")];
     many.extend((0..998).map(|_| frame(CONTINUATION, b"*")));
     many.push(frame(FIN | CONTINUATION, b"*"));
@@ -254,22 +207,14 @@ fn control_frames_may_come_between_fragments() {
 #[test]
 fn a_continuation_continues_something() {
     for first in [CONTINUATION, FIN | CONTINUATION] {
-        check_error(
-            &[frame(first, b"what?")],
-            &[],
-            Error::UnexpectedContinuation,
-        );
+        check_error(&[frame(first, b"what?")], &[], Error::UnexpectedContinuation);
         check_error(
             &[frame(FIN | TEXT, b"done"), frame(first, b"")],
             &[text("done")],
             Error::UnexpectedContinuation,
         );
         check_error(
-            &[
-                frame(TEXT, b"a"),
-                frame(FIN | CONTINUATION, b"b"),
-                frame(first, b"c"),
-            ],
+            &[frame(TEXT, b"a"), frame(FIN | CONTINUATION, b"b"), frame(first, b"c")],
             &[text("ab")],
             Error::UnexpectedContinuation,
         );
@@ -285,11 +230,7 @@ fn messages_do_not_interleave() {
             Error::ExpectedContinuation,
         );
         check_error(
-            &[
-                frame(BINARY, b""),
-                frame(FIN | PING, b""),
-                frame(first, b""),
-            ],
+            &[frame(BINARY, b""), frame(FIN | PING, b""), frame(first, b"")],
             &[Said::Ping(Vec::new())],
             Error::ExpectedContinuation,
         );
@@ -341,10 +282,7 @@ fn text_is_utf8_wherever_it_is_cut() {
         check(&[frame(FIN | TEXT, payload)], &expected);
         for middle in 0..=payload.len() {
             let (first, last) = payload.split_at(middle);
-            check(
-                &[frame(TEXT, first), frame(FIN | CONTINUATION, last)],
-                &expected,
-            );
+            check(&[frame(TEXT, first), frame(FIN | CONTINUATION, last)], &expected);
         }
     }
 }
@@ -353,11 +291,7 @@ fn text_is_utf8_wherever_it_is_cut() {
 fn text_that_is_not_utf8_is_refused_wherever_it_is_cut() {
     for &payload in INVALID {
         let stream = frame(FIN | TEXT, payload);
-        check_error(
-            &[frame(FIN | TEXT, b"yes"), stream],
-            &[text("yes")],
-            Error::InvalidUtf8,
-        );
+        check_error(&[frame(FIN | TEXT, b"yes"), stream], &[text("yes")], Error::InvalidUtf8);
         for middle in 0..=payload.len() {
             let (first, last) = payload.split_at(middle);
             check_error(
@@ -369,10 +303,7 @@ fn text_that_is_not_utf8_is_refused_wherever_it_is_cut() {
         // The message isn't waited for.
         check_error(&[frame(TEXT, payload)], &[], Error::InvalidUtf8);
         // Other messages are none of this.
-        check(
-            &[frame(FIN | BINARY, payload)],
-            &[Said::Binary(payload.to_vec())],
-        );
+        check(&[frame(FIN | BINARY, payload)], &[Said::Binary(payload.to_vec())]);
     }
 }
 
@@ -392,21 +323,15 @@ fn text_does_not_end_within_a_character() {
 
 #[test]
 fn a_close_has_no_code_or_one_that_may_be_sent() {
-    check(
-        &[frame(FIN | CLOSE, b"")],
-        &[Said::Close(None, String::new())],
-    );
+    check(&[frame(FIN | CLOSE, b"")], &[Said::Close(None, String::new())]);
     check_error(&[frame(FIN | CLOSE, b"\x03")], &[], Error::CloseTooShort);
     for code in [
-        1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000,
-        4401, 4999,
+        1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4401, 4999,
     ] {
         let close = frame(FIN | CLOSE, &close_payload(code, "größer".as_bytes()));
         check(&[close], &[Said::Close(Some(code), "größer".to_owned())]);
     }
-    for code in [
-        0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535,
-    ] {
+    for code in [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535] {
         check_error(
             &[frame(FIN | CLOSE, &close_payload(code, b""))],
             &[],
@@ -458,18 +383,8 @@ fn nothing_is_heard_after_a_close() {
 fn a_message_may_be_as_large_as_the_limit_and_no_larger() {
     let ten = [Said::Binary(vec![7; 10])];
     check_limited(&[frame(FIN | BINARY, &[7; 10])], 10, &ten, None);
-    check_limited(
-        &[frame(FIN | BINARY, &[7; 11])],
-        10,
-        &[],
-        Some(Error::TooLarge),
-    );
-    let two = |bytes| {
-        [
-            frame(BINARY, &[7; 6]),
-            frame(FIN | CONTINUATION, &vec![7; bytes]),
-        ]
-    };
+    check_limited(&[frame(FIN | BINARY, &[7; 11])], 10, &[], Some(Error::TooLarge));
+    let two = |bytes| [frame(BINARY, &[7; 6]), frame(FIN | CONTINUATION, &vec![7; bytes])];
     check_limited(&two(4), 10, &ten, None);
     check_limited(&two(5), 10, &[], Some(Error::TooLarge));
     // The limit is for one message, and for messages only.
@@ -529,38 +444,18 @@ fn what_is_kept_is_counted_and_given_back() {
     };
     let hello = frame(FIN | TEXT, b"Hello");
     assert_eq!(feed(hello[..1].to_vec(), None), 1);
-    assert_eq!(
-        feed(hello[1..6].to_vec(), None),
-        0,
-        "the whole header is read"
-    );
+    assert_eq!(feed(hello[1..6].to_vec(), None), 0, "the whole header is read");
     assert_eq!(feed(hello[6..9].to_vec(), None), 3);
     assert_eq!(feed(hello[9..].to_vec(), Some(Message::Text("Hello"))), 0);
     assert_eq!(feed(frame(BINARY, b"abc"), None), 3);
     let ping = frame(FIN | PING, b"ping");
-    assert_eq!(
-        feed(ping[..8].to_vec(), None),
-        3 + 2,
-        "two messages at once"
-    );
+    assert_eq!(feed(ping[..8].to_vec(), None), 3 + 2, "two messages at once");
     assert_eq!(feed(ping[8..].to_vec(), Some(Message::Ping(b"ping"))), 3);
-    assert_eq!(
-        feed(
-            frame(FIN | CONTINUATION, b"d"),
-            Some(Message::Binary(b"abcd"))
-        ),
-        0
-    );
+    assert_eq!(feed(frame(FIN | CONTINUATION, b"d"), Some(Message::Binary(b"abcd"))), 0);
     assert_eq!(feed(Vec::new(), None), 0);
     assert_eq!(feed(frame(BINARY, b"abc"), None), 3);
     assert_eq!(
-        feed(
-            frame(FIN | CLOSE, b""),
-            Some(Message::Close {
-                code: None,
-                reason: ""
-            })
-        ),
+        feed(frame(FIN | CLOSE, b""), Some(Message::Close { code: None, reason: "" })),
         0
     );
 }

@@ -2,9 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tidings_protocol::websocket::{
-    Opcode, accept_key, close_frame, frame, is_valid_key, write_frame,
-};
+use tidings_protocol::websocket::{Opcode, accept_key, close_frame, frame, is_valid_key, write_frame};
 use tungstenite::protocol::Role;
 
 use crate::client::Said;
@@ -79,15 +77,9 @@ fn close_reasons_are_cut_between_characters() {
     ] {
         let close = close_frame(Some(1001), &reason);
         assert_eq!(close.len(), 4 + kept, "{reason}");
-        check(
-            &close,
-            &[Said::Close(Some(1001), reason[..kept].to_owned())],
-        );
+        check(&close, &[Said::Close(Some(1001), reason[..kept].to_owned())]);
     }
-    check(
-        &close_frame(None, "unsaid"),
-        &[Said::Close(None, String::new())],
-    );
+    check(&close_frame(None, "unsaid"), &[Said::Close(None, String::new())]);
 }
 
 #[test]

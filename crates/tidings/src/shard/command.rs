@@ -7,11 +7,14 @@ use smallvec::SmallVec;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::channel::Channel;
+use crate::connection::Key;
+use crate::error::Result;
 use crate::event::Event;
 use crate::handshake::Opening;
 use crate::hub::Permit;
 use crate::random::RandomId;
 use crate::socketio::ack::AckSink;
+use crate::socketio::namespace::Namespace;
 use crate::socketio::socket::SocketInner;
 use crate::transport::engineio::{PollReply, PostReply, Refusal};
 use crate::transport::link::NewLink;
@@ -67,6 +70,12 @@ pub(crate) enum Command {
     /// The client gave up a POST, or its body is too large.
     EndPost { sid: RandomId, aborted: bool },
 
+    /// The application has decided about a client that wants to enter a namespace.
+    Enter {
+        key: Key,
+        namespace: Arc<Namespace>,
+        outcome: Result<Arc<SocketInner>>,
+    },
     /// A socket enters a room.
     Join { socket: Arc<SocketInner>, channel: Channel },
     /// A socket leaves a room.

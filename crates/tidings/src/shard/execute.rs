@@ -33,6 +33,11 @@ impl Shard {
             Command::Post { sid, body, reply } => self.post(sid, &body, reply),
             Command::EndPost { sid, aborted } => self.end_post(sid, aborted),
 
+            Command::Enter {
+                key,
+                namespace,
+                outcome,
+            } => self.entered(key, &namespace, outcome),
             Command::Join { socket, channel } => self.join(&socket, &channel),
             Command::Leave { socket, channel } => self.leave(&socket, &channel),
             Command::Send {
@@ -89,15 +94,13 @@ impl Shard {
     }
 
     fn join(&mut self, socket: &SocketInner, channel: &Channel) {
-        if let Some(member) = self.member_id(socket)
-            && socket.is_in(channel)
-        {
+        if let Some(member) = self.member_id(socket) {
             self.subscribe(socket.key.index, member, channel);
         }
     }
 
     fn leave(&mut self, socket: &SocketInner, channel: &Channel) {
-        if self.member_id(socket).is_some() && !socket.is_in(channel) {
+        if self.member_id(socket).is_some() {
             self.unsubscribe(socket.key.index, channel);
         }
     }

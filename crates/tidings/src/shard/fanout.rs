@@ -17,7 +17,12 @@ impl Shard {
     pub(crate) fn advance(&mut self, position: u64) {
         while self.position < position {
             let mut events = std::mem::take(&mut self.events);
-            let tail = self.server.hub.log.tail(self.position, TURN_EVENTS_MAX, &mut events);
+            let wanted = usize::try_from(position - self.position).unwrap_or(usize::MAX);
+            let tail = self
+                .server
+                .hub
+                .log
+                .tail(self.position, wanted.min(TURN_EVENTS_MAX), &mut events);
             if tail.missed {
                 self.fall_behind();
             }

@@ -19,7 +19,7 @@ use crate::connection::Key;
 use crate::error::{Code, Error};
 use crate::limits::{READ_BUFFER_BYTES, TURN_EVENTS_MAX};
 use crate::server::Server;
-use crate::shard::command::Queued;
+use crate::shard::command::{Command, Queued};
 use crate::socketio::driver;
 use crate::socketio::handler::EnterTask;
 
@@ -80,8 +80,10 @@ async fn turns(cell: Rc<Cell>) {
         }
         handle.begin_turn();
         loop {
+            // Read before the commands are taken: what was sent before an event up to here is then among them.
+            let position = server.hub.log.position();
             handle.take(&mut queue);
-            let is_done = cell.state.borrow_mut().turn(&mut queue);
+            let is_done = cell.state.borrow_mut().turn(&mut queue, position);
             start_ready(&cell);
             if is_done {
                 break;
@@ -105,7 +107,7 @@ async fn turns(cell: Rc<Cell>) {
 
 impl Shard {
     /// Carries out what is queued, at most so much that the flush does not wait long; true when nothing is left.
-    fn turn(&mut self, queue: &mut Vec<Queued>) -> bool {
+    fn turn(&mut self, queue: &mut Vec<Queued>, position: u64) -> bool {
         self.tick();
         self.is_in_turn = true;
         let taken = queue.len().min(4 * TURN_EVENTS_MAX);
@@ -114,7 +116,7 @@ impl Shard {
             self.execute(command);
         }
         if queue.is_empty() {
-            self.advance(self.server.hub.log.position());
+            self.advance(position);
         }
         self.flush_dirty();
         self.resume_postponed();
@@ -178,8 +180,16 @@ async fn enter(cell: Rc<Cell>, task: EnterTask) {
         tracing::error!(panic = panic_text(&*panic), "what decides about clients panicked");
         Err(Error::coded(Code::Internal, "internal error"))
     });
-    cell.state.borrow_mut().entered(task.key, &task.namespace, outcome);
-    start_ready(&cell);
+    // As a command, so that it takes its place among the events.
+    let EnterTask { key, namespace, .. } = task;
+    cell.server.hub.send(
+        key.shard,
+        Command::Enter {
+            key,
+            namespace,
+            outcome,
+        },
+    );
 }
 
 /// Polls a future once, here and now; what does not end at once goes on as a task of this thread.

@@ -421,8 +421,6 @@ impl Shard {
                 };
             }
         };
-        // What was published before the socket was there is not for it.
-        self.advance(server.hub.log.position());
         let mut packet = Vec::new();
         socketio::write_connect(&mut packet, &namespace.path, socket.id(), None);
         self.push_packet(index, &packet, &[]);

@@ -40,6 +40,7 @@ use crate::shard::run::Task;
     label = "not an event handler",
     note = "a handler is an async closure or function: `async |socket: Socket<User>, Data(message): Data<Message>| {{ … }}`",
     note = "each parameter must be an extractor: `Socket<User>`, `Data<T>`, `Args<(A, B)>`, `Ack`, `Event`, `Io`, `State<T>` or `CurrentUser<User>`, at most eight of them",
+    note = "`T` in `Data<T>` and `Args<T>` must implement `serde::Deserialize` and own its data (`String`, not `&str`)",
     note = "it must return `()` or `tidings::Result<T>` where `T` can be serialised"
 )]
 pub trait Handler<M>: Send + Sync + 'static {

@@ -133,24 +133,49 @@ impl SocketInner {
         );
     }
 
-    pub(crate) fn is_in(&self, channel: &Channel) -> bool {
-        self.state.lock().rooms.contains(channel)
-    }
-
-    pub(crate) fn note_joined(&self, channel: &Channel) -> bool {
+    /// Enters a room. The command is sent under the lock, so that commands come in the order of changes.
+    fn join(self: &Arc<Self>, channel: Channel) {
         let mut state = self.state.lock();
-        let is_new = state.phase != Phase::Ended && !state.rooms.contains(channel);
-        if is_new {
-            state.rooms.push(channel.clone());
+        if state.phase == Phase::Ended || state.rooms.contains(&channel) {
+            return;
         }
-        is_new
+        state.rooms.push(channel.clone());
+        // Before that, `begin` takes them all.
+        if state.phase == Phase::Connected {
+            self.command(Command::Join {
+                socket: Arc::clone(self),
+                channel,
+            });
+        }
     }
 
-    pub(crate) fn note_left(&self, channel: &Channel) -> bool {
+    fn leave(self: &Arc<Self>, channel: Channel) {
         let mut state = self.state.lock();
         let rooms = state.rooms.len();
-        state.rooms.retain(|room| room != channel);
-        state.rooms.len() < rooms
+        state.rooms.retain(|room| *room != channel);
+        if state.rooms.len() < rooms && state.phase == Phase::Connected {
+            self.command(Command::Leave {
+                socket: Arc::clone(self),
+                channel,
+            });
+        }
+    }
+
+    fn command(&self, command: Command) {
+        self.server.hub.send(self.key.shard, command);
+    }
+
+    /// Notes a room that its shard put it into.
+    pub(crate) fn note_joined(&self, channel: &Channel) {
+        let mut state = self.state.lock();
+        if state.phase != Phase::Ended && !state.rooms.contains(channel) {
+            state.rooms.push(channel.clone());
+        }
+    }
+
+    /// Notes a room that its shard took it out of.
+    pub(crate) fn note_left(&self, channel: &Channel) {
+        self.state.lock().rooms.retain(|room| room != channel);
     }
 
     /// Makes it a connected one; answers the rooms it is in by now.
@@ -246,24 +271,14 @@ impl<U: Send + Sync + 'static> Socket<U> {
     /// `invalid_channel` when the name is empty, over 255 bytes, has control characters or begins with `/`.
     pub fn try_join(&self, room: impl AsRef<str>) -> Result<()> {
         let channel = Channel::room(&self.inner.namespace.path, room.as_ref())?;
-        if self.inner.note_joined(&channel) {
-            self.command(Command::Join {
-                socket: Arc::clone(&self.inner),
-                channel,
-            });
-        }
+        self.inner.join(channel);
         Ok(())
     }
 
     /// Leaves a room.
     pub fn leave(&self, room: impl AsRef<str>) {
-        if let Ok(channel) = Channel::room(&self.inner.namespace.path, room.as_ref())
-            && self.inner.note_left(&channel)
-        {
-            self.command(Command::Leave {
-                socket: Arc::clone(&self.inner),
-                channel,
-            });
+        if let Ok(channel) = Channel::room(&self.inner.namespace.path, room.as_ref()) {
+            self.inner.leave(channel);
         }
     }
 
@@ -333,7 +348,7 @@ impl<U: Send + Sync + 'static> Socket<U> {
                 bytes,
                 attachments: encoded.attachments,
             };
-            self.command(Command::Send {
+            self.inner.command(Command::Send {
                 socket: Arc::clone(&self.inner),
                 packet,
                 volatile: true,
@@ -378,7 +393,7 @@ impl<U: Send + Sync + 'static> Socket<U> {
     /// Ends the socket: the client is told that the server wants it so, and does not come back by itself. With `close`
     /// all its namespaces end and the transport too.
     pub fn disconnect(&self, close: bool) {
-        self.command(Command::Disconnect {
+        self.inner.command(Command::Disconnect {
             socket: Arc::clone(&self.inner),
             close,
         });
@@ -388,7 +403,7 @@ impl<U: Send + Sync + 'static> Socket<U> {
     /// credential that has expired, say. All sockets of the connection end with the reason `forced close`. A WebSocket client
     /// is given `code`, 4000 to 4999 for an application (RFC 6455 section 7.4.2); polling has none.
     pub fn close_transport(&self, code: u16) {
-        self.command(Command::CloseTransport {
+        self.inner.command(Command::CloseTransport {
             socket: Arc::clone(&self.inner),
             code,
         });
@@ -489,10 +504,6 @@ impl<U: Send + Sync + 'static> Socket<U> {
             .get(&TypeId::of::<T>())
             .cloned()?;
         value.downcast().ok()
-    }
-
-    fn command(&self, command: Command) {
-        self.inner.server.hub.send(self.inner.key.shard, command);
     }
 }
 

@@ -1,5 +1,5 @@
 //! A server on a free port and a raw Socket.IO client over a WebSocket, for tests that look at the wire.
-#![allow(dead_code)] // each test file uses some of it
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // each test file uses some of it
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
