@@ -116,12 +116,14 @@ pub(crate) fn table(workload: &Workload, contenders: &[&Contender], series: &[Se
 
 fn fanout_cells(series: &Series, limit: Option<&Series>, peer: Option<&Series>) -> Vec<String> {
     let rate = |series: &Series| series.delivery(|delivery| delivery.per_cpu_second / 1e3);
+    // Figures from a busy machine are shown, and said to be that; they are not compared.
+    let comparable = |series: &Series| rate(series).filter(|_| series.quiet_count() > 0);
     let own = rate(series);
     let faults = series.faults();
     vec![
         cell(own, 0),
-        ratio(own, limit.and_then(rate)),
-        ratio(own, peer.and_then(rate)),
+        ratio(comparable(series), limit.and_then(comparable)),
+        ratio(comparable(series), peer.and_then(comparable)),
         cell(series.delivery(|delivery| delivery.p50_ms), 2),
         cell(series.delivery(|delivery| delivery.p99_ms), 2),
         faults.lost.to_string(),
