@@ -52,6 +52,9 @@ impl Default for Limits {
 /// A client that is over its rate for so long is closed, in milliseconds.
 pub(crate) const RATE_CLOSE_MS: u64 = 10_000;
 
+/// A client of which nothing was refused for so long is within its rate again, in milliseconds.
+pub(crate) const RATE_CALM_MS: u64 = 2_000;
+
 /// A connection that accepts no byte for so long is closed, in milliseconds.
 pub(crate) const STALL_CLOSE_MS: u64 = 30_000;
 

@@ -13,5 +13,6 @@ pub(crate) mod extract;
 pub(crate) mod handler;
 pub(crate) mod io;
 pub(crate) mod namespace;
+pub(crate) mod rate;
 pub(crate) mod reason;
 pub(crate) mod socket;

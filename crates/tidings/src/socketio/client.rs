@@ -14,6 +14,7 @@ use super::ack::{AckReply, AckSink};
 use super::driver::{Driver, Job};
 use super::extract::Event;
 use super::namespace::Namespace;
+use super::rate::{Rate, Verdict};
 use super::reason::Reason;
 use super::socket::SocketInner;
 use crate::channel::Channel;
@@ -21,7 +22,6 @@ use crate::connection::Key;
 use crate::error::{Code, Error, Result};
 use crate::handshake::Handshake;
 use crate::hub::Gauges;
-use crate::limits::RATE_CLOSE_MS;
 use crate::shard::command::Packet;
 use crate::shard::run::Cell;
 use crate::shard::{Farewell, Shard};
@@ -60,15 +60,6 @@ struct Partial {
 struct Owed {
     sink: AckSink,
     namespace: Box<str>,
-}
-
-/// Messages against the limit (the generic cell rate algorithm): one number tells when the next is on time.
-#[derive(Default)]
-struct Rate {
-    /// In milliseconds of the shard's clock, times 1,000.
-    theoretical: u64,
-    /// Since when all have been refused; 0 when the last was not.
-    over_since_ms: u64,
 }
 
 impl Client {
@@ -320,25 +311,15 @@ impl Shard {
     /// Counts a message; over the limit it is refused, and after ten seconds of that the connection closed.
     fn refuse_over_rate(&mut self, index: u32, namespace: &str, id: Option<u64>) -> Option<ControlFlow<()>> {
         let limits = &self.server.hub.limits;
-        let per_second = u64::from(limits.messages_per_second);
-        if per_second == 0 {
-            return None;
-        }
-        let interval = 1_000_000 / per_second;
-        let tolerance = interval * u64::from(limits.messages_burst.max(1) - 1);
+        let (per_second, burst) = (limits.messages_per_second, limits.messages_burst);
         let now_ms = self.now_ms;
-        let now = now_ms * 1_000;
-        let rate = &mut self.at(index)?.client.rate;
-        if rate.theoretical <= now + tolerance {
-            rate.theoretical = rate.theoretical.max(now) + interval;
-            rate.over_since_ms = 0;
-            return None;
-        }
-        if rate.over_since_ms == 0 {
-            rate.over_since_ms = now_ms.max(1);
-        } else if now_ms - rate.over_since_ms > RATE_CLOSE_MS {
-            self.end(index, Reason::ForcedClose, Farewell::Close(Some(4429)));
-            return Some(ControlFlow::Break(()));
+        match self.at(index)?.client.rate.count(now_ms, per_second, burst) {
+            Verdict::Pass => return None,
+            Verdict::Refuse => {}
+            Verdict::Close => {
+                self.close_transport(index, 4429);
+                return Some(ControlFlow::Break(()));
+            }
         }
         let error = Error::coded(Code::RateLimited, "too many messages: slow down");
         self.answer_error(index, namespace, id, &error);
