@@ -117,14 +117,18 @@ async fn listen_for_admin(config: &Config) -> anyhow::Result<Option<TcpListener>
     let Some(address) = config.admin_listen else {
         return Ok(None);
     };
-    let remedy = "another address with `listen` in `[admin]`, or \"off\"";
-    match TcpListener::bind(address).await {
-        Err(error) if config.dev && address == ADMIN_LISTEN && error.kind() == io::ErrorKind::AddrInUse => {
+    match listen(address, "another address with `listen` in `[admin]`, or \"off\"").await {
+        Err(error) if config.dev && address == ADMIN_LISTEN && is_taken(&error) => {
             tracing::warn!("{address} is taken, so health is answered on the main address only");
             Ok(None)
         }
-        _ => listen(address, remedy).await.map(Some),
+        listener => listener.map(Some),
     }
+}
+
+fn is_taken(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
 /// What scripts and people read from stdout. The last line says that connections are accepted.
