@@ -93,6 +93,9 @@ async function withContext(options, play) {
   }
 }
 
+// A tab behind another one stands still in the middle of its animations.
+const picture = (page, path) => page.screenshot({ path, animations: "disabled" });
+
 const sidewaysOf = (page) => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
 
 describe("the demo", () => {
@@ -159,7 +162,7 @@ describe("the demo", () => {
       await by(ann, "banner").waitFor({ state: "visible" });
       assert.match(await by(ann, "banner").textContent(), /Connection lost/);
       assert.equal(await ann.locator("#announcement").textContent(), "Connection lost.");
-      await ann.screenshot({ path: join(artifacts, "away-desktop.png") });
+      await picture(ann, join(artifacts, "away-desktop.png"));
       // what is written meanwhile waits, in sight
       await say(ann, "meanwhile");
       server = await startDev({ listen });
@@ -274,7 +277,7 @@ describe("the demo", () => {
             await by(bob, "composer").pressSequentially(" so");
           });
           await until("nothing is on its way", async () => (await ann.locator("[data-status=waiting], [data-status=flying]").count()) === 0);
-          await ann.screenshot({ path: join(artifacts, `chat-${name}-${colorScheme}.png`) });
+          await picture(ann, join(artifacts, `chat-${name}-${colorScheme}.png`));
           assert.equal(await sidewaysOf(ann), 0, "nothing sticks out at the side");
           const { bottom, height } = await ann.evaluate(() => {
             const { bottom } = document.querySelector("[data-testid=send]").getBoundingClientRect();
@@ -291,6 +294,6 @@ describe("the demo", () => {
       await say(ann, "x".repeat(300));
       await shows(ann, "x".repeat(300));
       assert.equal(await sidewaysOf(ann), 0);
-      await ann.screenshot({ path: join(artifacts, "chat-narrow.png") });
+      await picture(ann, join(artifacts, "chat-narrow.png"));
     }));
 });
