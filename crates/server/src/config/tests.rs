@@ -119,7 +119,7 @@ fn every_key_sets_what_it_says() {
     );
     assert_eq!(config.drain, Duration::from_secs(90));
     assert_eq!(config.allowed_origins, ["https://app.example", "http://localhost:3000"]);
-    assert!(config.trusted_proxies[0].contains([10, 1, 1, 1].into()));
+    assert_eq!(config.trusted_proxies[0].prefix_bits(), 8);
     let Auth {
         audience,
         issuer,
