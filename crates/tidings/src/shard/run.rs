@@ -51,9 +51,11 @@ pub(crate) fn spawn(server: &Arc<Server>) -> std::io::Result<()> {
                     scratch: RefCell::new(vec![0; READ_BUFFER_BYTES].into()),
                 });
                 let local = tokio::task::LocalSet::new();
-                // A task like the readers and handlers, so that all have their turn one after another.
+                // A task like the readers and handlers, so that all have their turn one after another; but without
+                // tokio's budget of 128 operations, after which every further write would seem to block.
                 local.block_on(&runtime, async {
-                    tokio::task::spawn_local(turns(cell)).await.unwrap_or_default()
+                    let turns = tokio::task::unconstrained(turns(cell));
+                    tokio::task::spawn_local(turns).await.unwrap_or_default()
                 });
             })?;
     }
