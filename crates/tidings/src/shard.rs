@@ -190,7 +190,10 @@ impl Shard {
         for (_, chunk) in std::mem::take(&mut connection.deferred) {
             connection.outbox.push(chunk);
         }
-        connection.probe = None;
+        // A polling client that is about to switch reads the goodbye on its new transport, or with another poll.
+        if farewell != Farewell::Goodbye || !connection.probe.as_ref().is_some_and(|probe| probe.answered) {
+            connection.probe = None;
+        }
         self.end_sockets(index, reason);
         self.unsubscribe_all(index);
         self.say_farewell(index, farewell);

@@ -80,7 +80,7 @@ impl Shard {
                 }
                 Poll::Ready(Ok(bytes)) => bytes,
             };
-            if matches!(connection.phase, Phase::Closing { .. }) {
+            if role == Role::Main && matches!(connection.phase, Phase::Closing { .. }) {
                 continue; // it is told to go: what it still says is thrown away
             }
             self.receive(key, role, &mut buffer[..bytes]);
@@ -136,6 +136,9 @@ impl Shard {
             let Some(connection) = self.get(key) else { return };
             if role == Role::Probe && connection.probe.is_none() {
                 role = Role::Main;
+                if !connection.is_open() {
+                    return;
+                }
             }
         }
         if let Some(connection) = self.get(key)

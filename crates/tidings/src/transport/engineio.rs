@@ -357,7 +357,7 @@ impl Shard {
             }
             // In version 4 only the server pings.
             PayloadPacket::Text(PacketType::Ping, _) => {
-                self.end(index, Reason::TransportError, Farewell::Goodbye);
+                self.end(index, Reason::TransportError, Farewell::Close(None));
                 ControlFlow::Break(())
             }
             PayloadPacket::Text(PacketType::Close, _) => {
@@ -516,6 +516,14 @@ impl Shard {
             ping_due_ms,
             pinged_ms: None,
         };
+        if !connection.is_open() {
+            // It was told to go during the upgrade, and reads that here.
+            connection.phase = Phase::Closing {
+                since_ms: now_ms,
+                shut: false,
+            };
+            connection.outbox.push(websocket::close_frame(None, ""));
+        }
         self.mark_dirty(index);
     }
 
