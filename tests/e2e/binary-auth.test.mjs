@@ -4,7 +4,7 @@ import { after, before, describe, test } from "node:test";
 import { Client, newest } from "./lib/clients.mjs";
 import { request } from "./lib/http.mjs";
 import { enter, serving, start, startDev, user } from "./lib/server.mjs";
-import { now, sign, tokenOf } from "./lib/tokens.mjs";
+import { now, SECRET, sign, tokenOf } from "./lib/tokens.mjs";
 import { Polling, Socket } from "./lib/wire.mjs";
 
 const OWN = "https://app.example";
@@ -137,6 +137,41 @@ describe("tokens", { concurrency: true }, () => {
     assert.ok(Date.now() >= exp * 1000 - 100, "not before its time");
     await client.connected();
     client.close();
+  });
+
+  test("at its token's end a WebSocket is closed with 4401, a poll with 1, without a packet of Socket.IO", async () => {
+    const connect = () => `40${JSON.stringify({ token: tokenOf("ann", { exp: now() + 2 }) })}`;
+    const socket = await new Socket(server).join(connect());
+    const polling = await new Polling(server).join(connect());
+    assert.deepEqual(await socket.end(), { before: [], code: 4401, reason: "" });
+    assert.deepEqual(await polling.poll(), ["6", "1"]);
+    assert.ok(await polling.gone());
+  });
+
+  test("one that ends in the year 9999, or later", async () => {
+    for (const exp of [253402300799, 1e15, 1e300]) {
+      const client = await enter(server, "ann", { token: tokenOf("ann", { exp }) });
+      assert.equal((await client.ask("subscribe", "open:a")).ok, true);
+      client.close();
+    }
+  });
+
+  test("anonymous means without a token, not with one that can't be read", async () => {
+    await serving({ auth: `[auth]\nhs256 = "${SECRET}"\nanonymous = true\n` }, async (server) => {
+      const open = (options) => new Client(newest, server.url, { transports: ["websocket"], ...options });
+      for (const options of [
+        { auth: { token: "nonsense" } },
+        { auth: { token: 7 } },
+        { auth: { token: "" } },
+        { extraHeaders: { authorization: "Basic YTpi" } },
+        { query: { access_token: "nonsense" } },
+      ])
+        await refused(open(options), "unauthenticated");
+      for (const options of [{}, { auth: {} }, { auth: { token: null } }]) (await open(options).connected()).close();
+      const ann = await user(server, "ann").connected();
+      assert.equal((await ann.ask("subscribe", "open:a")).ok, true);
+      ann.close();
+    });
   });
 
   test("no token ever reaches the log", async () => {

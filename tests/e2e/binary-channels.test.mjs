@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { enter, ID, serving, start, user } from "./lib/server.mjs";
+import { tokenOf } from "./lib/tokens.mjs";
 import { until } from "./lib/wait.mjs";
+import { Socket } from "./lib/wire.mjs";
 
 let server;
 before(async () => (server = await start()));
@@ -90,6 +92,32 @@ describe("subscribe and publish", { concurrency: true }, () => {
     ann.close();
   });
 
+  test("data passes on as it was sent, to the byte", async () => {
+    const connect = `40${JSON.stringify({ token: tokenOf("ann") })}`;
+    const socket = await new Socket(server).join(connect);
+    socket.send('420["subscribe","public:raw"]');
+    assert.match(await socket.next(), /^430\[\{"ok":true,"cursor":/);
+    for (const data of [
+      String.raw`{"b":"\ud800","a":123456789012345678901234567890.10, "c" : 1e400}`,
+      String.raw`"\u0061\/"`,
+      `${"[".repeat(500)}${"]".repeat(500)}`,
+    ]) {
+      socket.send(`421["publish","public:raw","e",${data}]`);
+      const event = await socket.next();
+      assert.equal(event.slice(0, event.lastIndexOf(',{"channel"')), `42["e",${data}`);
+      assert.match(await socket.next(), /^431\[\{"ok":true,"id":/);
+    }
+    socket.send('421["publish","public:raw","no data"]');
+    assert.match(await socket.next(), /^42\["no data",null,\{"channel":"public:raw",/);
+    assert.match(await socket.next(), /^431\[\{"ok":true,"id":/);
+    socket.send('451-["publish","public:raw",{"_placeholder":true,"num":0},1]');
+    socket.send(Buffer.from("e"));
+    socket.send('422["unsubscribe","public:raw"]');
+    assert.match(await socket.next(), /^42\["tidings:error",\{"code":"bad_request"/);
+    assert.equal(await socket.next(), '432[{"ok":true}]');
+    socket.cut();
+  });
+
   test("volatile: answered without an id, delivered to who is there", async () => {
     const ann = await enter(server, "ann");
     const bob = await enter(server, "bob");
@@ -132,6 +160,18 @@ describe("subscribe and publish", { concurrency: true }, () => {
     bob.close();
   });
 
+  test("one's own channel can be left and entered again", async () => {
+    const ann = await enter(server, "ann-leaves");
+    const own = "user:ann-leaves";
+    assert.equal((await ann.ask("unsubscribe", own)).ok, true);
+    await ann.ask("publish", own, "unheard", 1);
+    assert.equal((await ann.ask("subscribe", own)).ok, true);
+    await ann.ask("publish", own, "heard", 1);
+    await ann.sawEvent("heard");
+    assert.deepEqual(eventsOf(ann, "unheard"), []);
+    ann.close();
+  });
+
   test("a socket's own-id room is no channel for others", async () => {
     const ann = await enter(server, "ann");
     const spy = await enter(server, "spy");
@@ -172,6 +212,40 @@ describe("presence", { concurrency: true }, () => {
     assert.deepEqual(names(await ann.ask("presence", channel)), ["ann"]);
     const joins = eventsOf(ann, "tidings:join").filter(([{ user }]) => user === "bob");
     assert.equal(joins.length, 1);
+    ann.close();
+  });
+
+  test("a page at a time, in order", async () => {
+    const channel = "open:pages";
+    const people = await Promise.all(["cid", "ann", "bob"].map((sub) => enter(server, sub)));
+    for (const person of people) await person.ask("subscribe", channel);
+    const [cid] = people;
+    const page = async (options) => {
+      const { ok, users, count } = await cid.ask("presence", channel, options);
+      return [ok, users.map(({ user }) => user), count];
+    };
+    assert.deepEqual(await page(), [true, ["ann", "bob", "cid"], 3]);
+    assert.deepEqual(await page({ limit: 2 }), [true, ["ann", "bob"], 3]);
+    assert.deepEqual(await page({ after: "ann", limit: 1 }), [true, ["bob"], 3]);
+    assert.deepEqual(await page({ after: "cid" }), [true, [], 3]);
+    for (const options of [{ limit: 0 }, { limit: 1001 }, { limit: -1 }, { limit: "2" }, { after: 7 }, { before: "ann" }])
+      refusedWith(await cid.ask("presence", channel, options), "bad_request");
+    for (const person of people) person.close();
+  });
+
+  test("who comes and goes a hundred times leaves nobody behind", async () => {
+    const channel = "open:coming and going";
+    const ann = await enter(server, "ann");
+    await ann.ask("subscribe", channel);
+    const connect = (n) => `40${JSON.stringify({ token: tokenOf(`visitor ${n % 7}`) })}`;
+    for (let n = 0; n < 100; n++) {
+      const visitor = await new Socket(server).join(connect(n));
+      visitor.send(`42["subscribe","${channel}"]`);
+      if (n % 3 === 0) visitor.send(`42["unsubscribe","${channel}"]`);
+      if (n % 2 === 0) visitor.ws.close();
+      else visitor.cut();
+    }
+    await until("ann is alone", async () => (await ann.ask("presence", channel)).count === 1);
     ann.close();
   });
 

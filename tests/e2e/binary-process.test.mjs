@@ -1,7 +1,7 @@
 // The `tidings` server as a program: how it starts, what it prints, health, `token`, signals, exit codes (PRODUCT.md, "Command line").
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,6 +12,7 @@ import { AUTH, CHANNELS, enter, QUIET, serving, start, startDev, user } from "./
 import { freePort, runBinary } from "./lib/targets.mjs";
 import { claimsOf, SECRET, tokenOf } from "./lib/tokens.mjs";
 import { until } from "./lib/wait.mjs";
+import { Polling } from "./lib/wire.mjs";
 
 // Runs to its end: {code, stdout (lines), stderr}.
 async function run(args, env = {}) {
@@ -71,6 +72,46 @@ describe("serve --dev", { concurrency: true }, () => {
     assert.match(headers["content-type"], /^text\/html/);
     assert.match(body, /<title>/);
     await server.stop();
+  });
+
+  test("gives a token to pages of this machine that ask by name, and to no others", async () => {
+    const server = await startDev();
+    const ask = (body, headers = {}) =>
+      request("POST", `${server.url}/demo/token`, { headers: { "content-type": "application/json", ...headers }, body });
+    const { status, body } = await ask('{"name":" Ann "}', { origin: server.url });
+    assert.equal(status, 200, body);
+    const { token, user: name } = JSON.parse(body);
+    assert.equal(name, "Ann");
+    const ann = await user(server, "", { token }).connected();
+    assert.equal((await ann.ask("subscribe", "room:tea")).ok, true);
+    ann.close();
+    for (const [status, code, body, headers] of [
+      [403, "origin_not_allowed", '{"name":"Ann"}', { origin: "https://evil.example" }],
+      [403, "origin_not_allowed", '{"name":"Ann"}', { host: "evil.example" }],
+      [400, "invalid_json", "name=Ann", {}],
+      [400, "bad_request", '{"name":""}', {}],
+      [413, "too_large", JSON.stringify({ name: "x".repeat(10_000) }), {}],
+    ]) {
+      const answer = await ask(body, headers);
+      assert.equal(answer.status, status, answer.body);
+      assert.match(answer.headers["content-type"], /^application\/problem\+json/);
+      const problem = JSON.parse(answer.body);
+      assert.deepEqual([problem.status, problem.code], [status, code]);
+      assert.ok(problem.title.length > 0 && problem.detail.length > 0);
+    }
+    const got = await request("GET", `${server.url}/demo/token`);
+    assert.deepEqual([got.status, JSON.parse(got.body).code], [405, "method_not_allowed"]);
+    const nowhere = await request("GET", `${server.url}/demo/..%2fCargo.toml`);
+    assert.deepEqual([nowhere.status, JSON.parse(nowhere.body).code], [404, "not_found"]);
+    await server.stop();
+  });
+
+  test("a second one starts beside the first, though the admin address is one for all", async () => {
+    const env = { TIDINGS_ADMIN__LISTEN: undefined };
+    const [one, two] = [await startDev({ env }), await startDev({ env })];
+    assert.match(two.stderr, /127\.0\.0\.1:9080 is taken/);
+    assert.equal((await request("GET", `${two.url}/readyz`)).status, 200);
+    await Promise.all([one.stop(), two.stop()]);
   });
 
   test("without --dev there is no demo", async () => {
@@ -212,6 +253,40 @@ describe("health", { concurrency: true }, () => {
       assert.deepEqual(await health(`http://127.0.0.1:${port}`), [200, 200]);
       assert.equal((await request("GET", `http://127.0.0.1:${port}/socket.io/?EIO=4&transport=polling`)).status, 404);
     });
+  });
+
+  test("not ready while clients are drained, and then an end within the time for it", async () => {
+    const admin = `127.0.0.7:${await freePort()}`;
+    const options = { top: 'drain = "2s"', env: { TIDINGS_ADMIN__LISTEN: admin } };
+    await serving(options, async (server) => {
+      const ready = async () => (await request("GET", `http://${admin}/readyz`)).status;
+      assert.equal(await ready(), 200);
+      // a request that doesn't come to its end holds the server up
+      const polling = await new Polling(server).join(`40${JSON.stringify({ token: tokenOf("ann") })}`);
+      let sent;
+      const begun = new Promise((done) => (sent = done));
+      const url = new URL(polling.url);
+      const held = connect(server.port, "127.0.0.1", () => {
+        held.write(`POST ${url.pathname}${url.search} HTTP/1.1\r\nHost: ${url.host}\r\nContent-Length: 10\r\n\r\n4`, sent);
+      });
+      held.on("error", () => {});
+      await begun;
+      server.child.kill("SIGTERM");
+      await until("not ready", async () => (await ready()) === 503);
+      assert.equal((await request("GET", `http://${admin}/healthz`)).status, 200);
+      assert.deepEqual(await server.exited, { code: 0, signal: null });
+      held.destroy();
+    });
+  });
+
+  test("an admin address that is taken is an error, unless it is only for trying out", async () => {
+    const taken = createServer().listen(0, "127.0.0.1");
+    await once(taken, "listening");
+    const { port } = taken.address();
+    const { code, stderr } = await run(["serve", "--dev", "--listen", "127.0.0.1:0"], { TIDINGS_ADMIN__LISTEN: `127.0.0.1:${port}` });
+    assert.equal(code, 1);
+    assert.match(stderr, new RegExp(`${port}.*\\[admin\\]`));
+    taken.close();
   });
 
   test("the admin listener can be off", async () => {
