@@ -128,7 +128,9 @@ test("embed: the app's routes, state and middleware go together with events", ()
 
     const gone = Promise.all([next(first, "disconnect"), next(second, "disconnect")]);
     example.kill("SIGINT");
-    // A reason after which a stock client comes back by itself.
-    assert.deepEqual((await gone).map(([reason]) => reason), ["transport close", "transport close"]);
+    // Reasons after which a stock client comes back by itself; an error is what a poll meets that comes too late.
+    const [[websocket], [polling]] = await gone;
+    assert.equal(websocket, "transport close");
+    assert.match(polling, /^transport (close|error)$/);
     assert.deepEqual(await within("the exit", exited), [0, null]);
   }));
