@@ -192,7 +192,6 @@ describe("2.3 errors", () => {
     const { status } = await socket.answered;
     // npm's server answers 101 and then writes an HTTP response into the WebSocket
     assert.equal(status, side({ reference: 101, tidings: 400 }));
-    if (status !== 101) socket.cut(); // `ws` leaves a refused connection to whoever listens for the refusal
     await socket.closed;
   });
 });
@@ -210,8 +209,11 @@ describe("the served client", () => {
 
       const again = await get(`/socket.io/${name}`, { "if-none-match": headers.etag });
       assert.deepEqual([again.status, again.body], [304, ""]);
-      const weak = await get(`/socket.io/${name}`, { "if-none-match": `W/${headers.etag}` });
-      assert.equal(weak.status, 304);
+      // the comparison is a weak one, whichever form the server sent (RFC 9110, 13.1.2)
+      const strong = headers.etag.replace(/^W\//, "");
+      for (const tag of [strong, `W/${strong}`]) {
+        assert.equal((await get(`/socket.io/${name}`, { "if-none-match": tag })).status, 304, tag);
+      }
       const stale = await get(`/socket.io/${name}`, { "if-none-match": '"other"' });
       assert.equal(stale.status, 200);
 

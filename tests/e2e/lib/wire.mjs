@@ -96,9 +96,13 @@ export class Socket {
       this.ws.on("open", () => done({ status: 101 }));
       this.ws.on("unexpected-response", (_request, response) => {
         let body = "";
+        const refused = () => {
+          done({ status: response.statusCode, headers: response.headers, body });
+          this.cut(); // `ws` leaves that to whoever listens for the refusal
+        };
         response.on("data", (chunk) => (body += chunk));
-        response.on("end", () => done({ status: response.statusCode, headers: response.headers, body }));
-        response.on("error", () => done({ status: response.statusCode, headers: response.headers, body }));
+        response.on("end", refused);
+        response.on("error", refused);
       });
       this.ws.on("close", () => done({ status: undefined }));
     });
