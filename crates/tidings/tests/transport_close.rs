@@ -1,0 +1,69 @@
+//! Closing the transport under a client, which then comes back by itself: a stock client does so after that, and
+//! never after a CONNECT_ERROR or a DISCONNECT.
+
+mod support;
+
+use support::{Client, blocking, eventually, serve};
+use tidings::{Code, Error, Handshake, Reason, Socket, Tidings};
+use tungstenite::Message;
+
+/// The code of the close frame that must come next.
+fn next_is_close(mut client: Client) -> Option<u16> {
+    match client.socket.read().unwrap() {
+        Message::Close(frame) => frame.map(|frame| frame.code.into()),
+        other => panic!("not a close frame: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_socket_closes_its_transport_with_a_code_and_no_packet() {
+    let io = Tidings::builder().build();
+    let reasons = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = std::sync::Arc::clone(&reasons);
+    io.on_connect(async move |socket: Socket| {
+        let seen = std::sync::Arc::clone(&seen);
+        socket.on_disconnect(async move |_: Socket, reason: Reason| seen.lock().unwrap().push(reason));
+        socket.close_transport(4401);
+    });
+    let address = serve(&io).await;
+    let code = blocking(move || next_is_close(Client::connect(address))).await;
+    assert_eq!(code, Some(4401));
+    eventually("it has ended", || io.counts().sockets == 0 && io.counts().tasks == 0).await;
+    assert_eq!(*reasons.lock().unwrap(), [Reason::ForcedClose]);
+}
+
+#[tokio::test]
+async fn what_may_be_otherwise_in_a_moment_is_no_connect_error() {
+    for (error_code, close_code) in [
+        (Code::TooManyConnections, 4429),
+        (Code::RateLimited, 4429),
+        (Code::Draining, 1012),
+        (Code::Unavailable, 1012),
+    ] {
+        let io = Tidings::builder().build();
+        io.auth(async move |_: Handshake| Err::<(), _>(Error::coded(error_code, "not now")));
+        let address = serve(&io).await;
+        let code = blocking(move || {
+            let mut client = Client::open(address);
+            client.send("40");
+            next_is_close(client)
+        });
+        assert_eq!(code.await, Some(close_code), "{error_code}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_final_is_a_connect_error_and_leaves_the_transport() {
+    let io = Tidings::builder().build();
+    io.auth(async |_: Handshake| Err::<(), _>(Error::forbidden("not you")));
+    let address = serve(&io).await;
+    let answers = blocking(move || {
+        let mut client = Client::open(address);
+        [(); 2].map(|()| {
+            client.send("40");
+            client.receive()
+        })
+    });
+    let expected = r#"44{"message":"not you","data":{"code":"forbidden"}}"#;
+    assert_eq!(answers.await, [expected, expected]);
+}
