@@ -69,14 +69,13 @@ impl Shard {
         let Some(connection) = self.at(index) else { return };
         match &mut connection.phase {
             Phase::Closing { shut, .. } if !*shut => {
-                *shut = true;
+                // A polling client has yet to ask for the end: `poll` tells it, or the sweep gives it up.
                 if let Transport::WebSocket(socket) = &mut connection.transport {
+                    *shut = true;
                     let waker = connection.waker.clone().unwrap_or_else(|| Waker::noop().clone());
                     // An error or a delay here changes nothing: the sweep removes what lingers.
                     let _ = socket.link.poll_shutdown(&mut Context::from_waker(&waker));
                     connection.wake();
-                } else {
-                    self.remove(index);
                 }
             }
             Phase::Closing { .. } => {}

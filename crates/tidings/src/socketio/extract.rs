@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::ack::{Ack, Responder};
-use super::arguments::{self, Args};
+use super::arguments::{self, Args, Emit, Encoded, EncodedArguments};
 use super::io::Io;
 use super::socket::{Socket, SocketInner};
 use crate::error::{Code, Error, Result};
@@ -68,6 +68,16 @@ impl Event {
     /// `invalid_json` when they are of another shape or number.
     pub fn args<T: DeserializeOwned>(&self) -> Result<T> {
         arguments::all(self.arguments_json(), &self.attachments)
+    }
+}
+
+/// An event passes on as it came: `io.to("room").emit(event.name(), &event)`, `ack.send(&event)`.
+impl Emit for &Event {
+    fn encode(&self) -> Result<EncodedArguments> {
+        Ok(EncodedArguments(Encoded {
+            text: self.arguments_json().to_owned(),
+            attachments: self.attachments.to_vec(),
+        }))
     }
 }
 

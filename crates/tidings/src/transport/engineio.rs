@@ -195,11 +195,11 @@ impl Shard {
         polling.get = Some((ticket, reply));
         connection.heartbeat.received_ms = now_ms;
         if !is_open {
-            // The session has ended meanwhile: what was queued, then the end.
+            // The session has ended meanwhile: what was queued, and the end with the poll after that.
             if connection.outbox.is_empty() {
                 connection.outbox.push(Bytes::from_static(b"6"));
+                return self.answer_end(index);
             }
-            connection.outbox.push(Bytes::from_static(b"1"));
         } else if is_probed && connection.outbox.is_empty() {
             connection.outbox.push(Bytes::from_static(b"6"));
         }
@@ -303,11 +303,23 @@ impl Shard {
         if let Some(reply) = polling.held_post.take() {
             let _ = reply.send(PostReply::Taken);
         }
-        if polling.get.is_some() {
+        if polling.get.is_none() {
+            if !may_wait {
+                self.remove(index);
+            }
+        } else if may_wait && !connection.outbox.is_empty() {
+            // Stock clients act on a `1` before the packets that came with it, so it has a poll of its own.
+            self.flush(index);
+        } else {
+            self.answer_end(index);
+        }
+    }
+
+    /// Answers the poll that waits with the end of the session.
+    fn answer_end(&mut self, index: u32) {
+        if let Some(connection) = self.at(index) {
             connection.outbox.push(Bytes::from_static(b"1"));
             self.flush(index);
-            self.remove(index);
-        } else if !may_wait {
             self.remove(index);
         }
     }
