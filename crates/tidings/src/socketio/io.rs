@@ -15,7 +15,6 @@ use super::namespace::{Behaviour, Namespace, matches_braces};
 use super::socket::{Socket, SocketInner, User};
 use crate::builder::Builder;
 use crate::error::{Error, Result};
-use crate::event::check_name;
 use crate::handshake::Handshake;
 use crate::server::{Counts, Server};
 
@@ -65,13 +64,14 @@ impl Io {
     }
 
     /// Another namespace of the same server. With `{…}` in its name it is a pattern: `io.of("/room-{id}")` is all
-    /// namespaces of that form; handlers registered on it hold for each of them, and what is emitted goes to all.
+    /// namespaces of that form; handlers registered on it hold for each of them, and what is emitted goes to all. The name of
+    /// one of them, `io.of("/room-7")`, is for sending to that one; registering something on it takes it out of the pattern.
     pub fn of(&self, path: &str) -> Io {
         if path.contains('{') {
             let pattern = path.to_owned();
             return self.of_matching(move |path| matches_braces(&pattern, path));
         }
-        let namespace = self.server.namespaces.get_or_insert(path);
+        let namespace = self.server.namespaces.named(path);
         Self {
             server: Arc::clone(&self.server),
             target: Target::Namespace(namespace),
@@ -87,10 +87,14 @@ impl Io {
         }
     }
 
-    fn behaviour(&self) -> &Behaviour {
+    /// What registers for one namespace of a pattern gives that namespace a behaviour of its own.
+    fn behaviour(&self) -> Arc<Behaviour> {
         match &self.target {
-            Target::Namespace(namespace) => &namespace.behaviour,
-            Target::Pattern(behaviour) => behaviour,
+            Target::Namespace(namespace) => {
+                let namespace = self.server.namespaces.get_or_insert(&namespace.path);
+                Arc::clone(&namespace.behaviour)
+            }
+            Target::Pattern(behaviour) => Arc::clone(behaviour),
         }
     }
 
@@ -221,21 +225,6 @@ impl Io {
         self.broadcast().emit_with_ack(name, arguments).await
     }
 
-    /// Publishes what a client sent as it is: JSON text that is passed on unchanged, and its attachments.
-    ///
-    /// # Errors
-    /// `bad_request` when the name is not one for events; `invalid_channel` when a room's name can't be one.
-    pub fn publish(&self, to: &Broadcast, name: &str, event: &Published) -> Result<Option<crate::EventId>> {
-        check_name(name)?;
-        to.try_emit_encoded(
-            name,
-            super::arguments::Encoded {
-                text: event.arguments.clone(),
-                attachments: event.attachments.clone(),
-            },
-        )
-    }
-
     /// Everyone in the namespace, as a set.
     pub fn everyone(&self) -> Broadcast {
         self.broadcast()
@@ -306,23 +295,6 @@ impl IntoFuture for Close {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move { self.server.close(Duration::from_secs(10)).await })
-    }
-}
-
-/// A client's payload on its way to others, unchanged.
-#[derive(Debug, Clone, Default)]
-pub struct Published {
-    pub(crate) arguments: String,
-    pub(crate) attachments: Vec<bytes::Bytes>,
-}
-
-impl Published {
-    /// One JSON value as it was sent, with the attachments it stands for.
-    pub fn new(data: &serde_json::value::RawValue, attachments: &[bytes::Bytes]) -> Self {
-        Self {
-            arguments: data.get().to_owned(),
-            attachments: attachments.to_vec(),
-        }
     }
 }
 

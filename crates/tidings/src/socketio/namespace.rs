@@ -1,5 +1,6 @@
 //! Namespaces, and what the application registered for them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicIsize, Ordering};
@@ -162,12 +163,13 @@ impl Namespaces {
         namespaces
     }
 
+    /// The namespace an application means by a name: one that is there, be it of a pattern, else a new one.
+    pub(crate) fn named(&self, path: &str) -> Arc<Namespace> {
+        self.find(&with_slash(path)).unwrap_or_else(|| self.get_or_insert(path))
+    }
+
     pub(crate) fn get_or_insert(&self, path: &str) -> Arc<Namespace> {
-        let path = if path.starts_with('/') {
-            path.to_owned()
-        } else {
-            format!("/{path}")
-        };
+        let path = with_slash(path);
         let mut fixed = self.fixed.write();
         if let Some(namespace) = fixed.get(&*path) {
             return Arc::clone(namespace);
@@ -204,6 +206,14 @@ impl Namespaces {
     /// The auth of `/`, which holds for each namespace that has none of its own.
     pub(crate) fn root_auth(&self) -> Option<Auth> {
         self.fixed.read().get("/").and_then(|root| root.behaviour.auth())
+    }
+}
+
+fn with_slash(path: &str) -> Cow<'_, str> {
+    if path.starts_with('/') {
+        Cow::Borrowed(path)
+    } else {
+        Cow::Owned(format!("/{path}"))
     }
 }
 
@@ -263,5 +273,19 @@ mod tests {
         drop(first);
         assert!(behaviour.children.read().is_empty());
         assert!(namespaces.find("/y").is_none() && namespaces.find("/x,a").is_none());
+    }
+
+    #[test]
+    fn a_name_means_the_namespace_that_clients_enter() {
+        let namespaces = Namespaces::new();
+        let behaviour = namespaces.add_pattern(Arc::new(|path| path.starts_with("/x")));
+        let named = namespaces.named("x1");
+        assert!(Arc::ptr_eq(&named.behaviour, &behaviour));
+        assert!(Arc::ptr_eq(&named, &namespaces.find("/x1").unwrap()));
+        // What is registered under the name is not for the others of the pattern.
+        let own = namespaces.get_or_insert("/x1");
+        assert!(!Arc::ptr_eq(&own.behaviour, &behaviour));
+        assert!(Arc::ptr_eq(&own, &namespaces.named("/x1")));
+        assert!(Arc::ptr_eq(&namespaces.named("/y"), &namespaces.find("/y").unwrap()));
     }
 }
