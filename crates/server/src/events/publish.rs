@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tidings::{Error, Event, EventId, Io, Published, Result, Socket, State};
+use tidings::{Error, Event, EventId, Io, Raw, Result, Socket, State};
 
 use super::arguments::Arguments;
 use crate::access::Access;
@@ -58,7 +58,7 @@ pub(super) async fn publish(
         to = to.volatile();
     }
     let data = data.as_deref().unwrap_or(RawValue::NULL);
-    let id = io.publish(&to, &name, &Published::new(data, event.attachments()))?;
+    let id = to.emit(&name, Raw::new(data, event.attachments())).await?;
     Ok(Answer {
         ok: true,
         id,

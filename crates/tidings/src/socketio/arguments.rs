@@ -60,6 +60,32 @@ impl<T: Serialize> Emit for Args<T> {
     }
 }
 
+/// One JSON value that passes on as it was written, with the attachments it stands for.
+#[derive(Debug, Clone)]
+pub struct Raw {
+    text: String,
+    attachments: Vec<Bytes>,
+}
+
+impl Raw {
+    /// `attachments` are those of the event that the value came in.
+    pub fn new(value: &serde_json::value::RawValue, attachments: &[Bytes]) -> Self {
+        Self {
+            text: value.get().to_owned(),
+            attachments: attachments.to_vec(),
+        }
+    }
+}
+
+impl Emit for Raw {
+    fn encode(&self) -> Result<EncodedArguments> {
+        Ok(EncodedArguments(Encoded {
+            text: self.text.clone(),
+            attachments: self.attachments.clone(),
+        }))
+    }
+}
+
 pub(crate) fn encode(arguments: &impl Emit) -> Result<Encoded> {
     arguments.encode().map(|encoded| encoded.0)
 }
