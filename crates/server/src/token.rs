@@ -1,6 +1,6 @@
 //! Tokens: who a client is and what it may do, signed by the back end.
 //!
-//! A token is a JWT (RFC 7519) signed with HMAC (RFC 7518 section 3.2). [`Verifier`] checks one, [`sign`] makes one.
+//! A token is a JWT (RFC 7519) signed with HMAC (RFC 7518 section 3.2). [`Verifier`] checks one, [`sign()`] makes one.
 //! No error here ever holds a token, or a part of one that a reader could use.
 
 mod secret;
