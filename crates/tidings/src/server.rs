@@ -138,20 +138,23 @@ impl Server {
         }
     }
 
-    /// Ends all connections; waits until they and their handlers are gone, but not for longer than `patience`.
+    /// Ends all connections. Waits until all sockets and handlers are gone, but not for longer than `patience`, and a
+    /// moment for clients to hear of it.
     pub(crate) async fn close(&self, patience: Duration) {
+        const FAREWELL: Duration = Duration::from_secs(1);
         self.hub.drain();
-        let deadline = Instant::now() + patience;
         self.hub.send_all(|| Command::CloseAll);
-        loop {
-            let counts = self.counts();
-            let is_over = counts.sockets == 0 && counts.tasks == 0 && counts.connections == 0;
-            if is_over || Instant::now() > deadline {
-                break;
-            }
+        self.wait(patience, |counts| counts.sockets == 0 && counts.tasks == 0)
+            .await;
+        self.wait(FAREWELL, |counts| counts.connections == 0).await;
+        self.hub.send_all(|| Command::Stop);
+    }
+
+    async fn wait(&self, patience: Duration, is_over: impl Fn(&Counts) -> bool) {
+        let deadline = Instant::now() + patience;
+        while !is_over(&self.counts()) && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        self.hub.send_all(|| Command::Stop);
     }
 }
 

@@ -160,7 +160,7 @@ impl Shard {
                 self.end(
                     u32::try_from(index).unwrap_or(u32::MAX),
                     Reason::ServerShuttingDown,
-                    Farewell::Close(None),
+                    Farewell::Goodbye,
                 );
             }
         }
