@@ -66,7 +66,7 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     }
     let drained = async {
         drop(stop);
-        tokio::join!(io.close().into_future(), clients)
+        tokio::join!(io.close().within(config.drain).into_future(), clients)
     };
     tokio::select! {
         () = within(config.drain, drained) => Ok(()),

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use crate::error::{Code, Error, Result};
 
@@ -201,13 +202,14 @@ impl Handshake {
 
     fn find_token(&self) -> Result<Box<str>, &'static str> {
         #[derive(serde::Deserialize)]
-        struct Auth {
-            token: Option<Box<str>>,
+        struct Auth<'a> {
+            #[serde(borrow)]
+            token: Option<&'a RawValue>,
         }
         if let Some(json) = &self.auth
             && let Ok(Auth { token: Some(token) }) = serde_json::from_str(json)
         {
-            return Ok(token);
+            return serde_json::from_str(token.get()).map_err(|_| "`auth.token` is not a string");
         }
         if let Some(value) = self.header("authorization") {
             return match value.split_once(' ') {
@@ -279,6 +281,14 @@ mod tests {
             Ok("A".into())
         );
         assert_eq!(token(&headers, "access_token=Q", Some("{}")), Ok("H".into()));
+        assert_eq!(
+            token(&headers, "access_token=Q", Some(r#"{"token":null}"#)),
+            Ok("H".into())
+        );
+        assert_eq!(
+            token(&headers, "", Some(r#"{"token":7}"#)),
+            Err("unauthenticated".into())
+        );
         assert_eq!(token(&headers[1..], "x=1&access_token=Q%2E", None), Ok("Q.".into()));
         assert_eq!(token(&headers[1..], "", None), Ok("C".into()));
         assert_eq!(token(&[], "", None), Err("unauthenticated".into()));

@@ -275,10 +275,12 @@ impl Io {
     }
 
     /// Ends the server: no new connections, every socket ends with the reason `server shutting down` and its client comes
-    /// back by itself. Done when all handlers have run; what is unwritten after ten seconds is given up.
+    /// back by itself. Done when all handlers have run, at the latest after ten seconds ([`Close::within`] says another time), and
+    /// clients have had a moment to hear of it.
     pub fn close(&self) -> Close {
         Close {
             server: Arc::clone(&self.server),
+            patience: Duration::from_secs(10),
         }
     }
 }
@@ -287,6 +289,15 @@ impl Io {
 #[must_use = "the server closes when this is awaited"]
 pub struct Close {
     server: Arc<Server>,
+    patience: Duration,
+}
+
+impl Close {
+    /// How long handlers may take to end. Default 10 s.
+    pub fn within(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
 }
 
 impl IntoFuture for Close {
@@ -294,7 +305,7 @@ impl IntoFuture for Close {
     type IntoFuture = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { self.server.close(Duration::from_secs(10)).await })
+        Box::pin(async move { self.server.close(self.patience).await })
     }
 }
 

@@ -219,10 +219,7 @@ impl Shard {
     }
 
     pub(crate) fn begin_post(&mut self, sid: RandomId) -> Result<(), Refusal> {
-        let connection = self
-            .session(sid)
-            .filter(|connection| connection.is_open())
-            .ok_or(Refusal::SessionUnknown)?;
+        let connection = self.session(sid).ok_or(Refusal::SessionUnknown)?;
         let index = connection.key.index;
         let polling = connection
             .polling_mut()
@@ -250,13 +247,24 @@ impl Shard {
     /// The packets of a POST. It is answered when the connection may be read from again.
     pub(crate) fn post(&mut self, sid: RandomId, body: &[u8], reply: oneshot::Sender<PostReply>) {
         let now_ms = self.now_ms;
-        let Some(connection) = self.session(sid).filter(|connection| connection.is_open()) else {
+        let Some(connection) = self.session(sid) else {
             return drop(reply.send(PostReply::Refused(Refusal::SessionUnknown)));
         };
         let key = connection.key;
-        connection.heartbeat.received_ms = now_ms;
         // Invalid UTF-8 becomes U+FFFD, as on the reference server.
         let body = String::from_utf8_lossy(body);
+        if !connection.is_open() {
+            // It was told to go. All it can still say is that it has gone, and asks for nothing more.
+            if let Some(polling) = connection.polling_mut() {
+                polling.posting = false;
+            }
+            let is_close = |packet| matches!(packet, Ok(PayloadPacket::Text(PacketType::Close, _)));
+            if engineio::decode_payload(&body).any(is_close) {
+                self.remove(key.index);
+            }
+            return drop(reply.send(PostReply::Taken));
+        }
+        connection.heartbeat.received_ms = now_ms;
         for packet in engineio::decode_payload(&body) {
             let flow = match packet {
                 Ok(packet) => self.packet(key.index, packet),
@@ -301,6 +309,7 @@ impl Shard {
             return;
         };
         if let Some(reply) = polling.held_post.take() {
+            polling.posting = false;
             let _ = reply.send(PostReply::Taken);
         }
         if polling.get.is_none() {
