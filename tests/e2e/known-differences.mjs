@@ -42,4 +42,25 @@ export const knownDifferences = [
     reference: [{ released: { released: 1 } }, { "acks of / on the wire": 1 }],
     tidings: [{ released: { released: 1 } }, { "acks of / on the wire": 0 }],
   },
+  {
+    scenario: "event middleware refuses an event with an ack",
+    section: "Handler errors are acknowledgements",
+    stream: "clients.c1",
+    reference: [{ connect: own }, { disconnect: "io client disconnect" }],
+    tidings: [
+      { connect: own },
+      {
+        ack: "forbidden:event",
+        args: [{ ok: false, code: "forbidden", message: "event refused", data: { code: "forbidden" } }],
+      },
+      { disconnect: "io client disconnect" },
+    ],
+  },
+  {
+    scenario: "connect middleware: who may enter",
+    section: "`connect_error` has data",
+    stream: "clients.missing",
+    reference: [{ connect_error: "token missing" }],
+    tidings: [{ connect_error: "token missing", data: { code: "bad_request" } }],
+  },
 ];

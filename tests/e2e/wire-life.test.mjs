@@ -205,6 +205,17 @@ describe("2.8 ends", () => {
     assert.ok(await polling.gone());
   });
 
+  test("a polling client that answers DISCONNECT with a close is gone at once", async () => {
+    await withApp({}, async (app) => {
+      const polling = await new Polling(app).join();
+      await polling.post('42["bye",true]');
+      assert.deepEqual(await polling.packets(1), ["41"]);
+      assert.equal((await polling.post("1")).status, 200);
+      assert.ok(await polling.gone());
+      await app.quiet();
+    });
+  });
+
   test("DISCONNECT alone leaves the transport open", async () => {
     const socket = await new Socket(app).join();
     socket.send("41");

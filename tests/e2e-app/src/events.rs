@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tidings::{Ack, Args, Data, Event, Handshake, Io, Result, Socket, State};
+use tidings::{Ack, Data, Event, Handshake, Io, Result, Socket, State};
 
 use crate::journal::Journal;
 use crate::op::{self, Op};
-use crate::payload::Arguments;
 
 /// `socket.data` of the contract.
 pub(crate) struct SocketData(pub(crate) Value);
@@ -22,11 +21,10 @@ type App = State<Arc<Journal>>;
 
 pub(crate) fn echo<U: Send + Sync + 'static>(socket: &Socket<U>) {
     socket.on("echo", async |socket: Socket<U>, event: Event, ack: Ack| {
-        let arguments = Args(Arguments::of(&event)?);
         if ack.is_expected() {
-            return ack.send(arguments);
+            return ack.send(&event);
         }
-        socket.emit("echo", arguments).await.map(drop)
+        socket.emit("echo", &event).await.map(drop)
     });
 }
 

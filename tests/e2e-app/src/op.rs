@@ -64,8 +64,11 @@ impl Op {
     }
 
     /// The arguments, with the attachments of the event that carried the op.
-    fn arguments(&self, attachments: &[Bytes]) -> Args<Arguments> {
-        Args(Arguments::WithBytes(self.args.clone(), attachments.to_vec()))
+    fn arguments<'a>(&'a self, attachments: &'a [Bytes]) -> Args<Arguments<'a>> {
+        Args(Arguments {
+            values: &self.args,
+            attachments,
+        })
     }
 }
 

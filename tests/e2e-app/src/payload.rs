@@ -1,36 +1,20 @@
-//! Arguments that pass through the app: what came is what goes out, bytes among it.
+//! Arguments that come inside another event's: what is emitted is what came, bytes among it.
 
 use bytes::Bytes;
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
-use serde_json::value::RawValue;
-use tidings::{Binary, Event, Result};
+use tidings::Binary;
 
-/// The arguments of an event, to be emitted again.
-pub(crate) enum Arguments {
-    /// Without bytes: the JSON text as sent.
-    Raw(Vec<Box<RawValue>>),
-    /// Values in which placeholders stand for attachments.
-    WithBytes(Vec<Value>, Vec<Bytes>),
+/// A list of arguments in which placeholders stand for attachments.
+pub(crate) struct Arguments<'a> {
+    pub(crate) values: &'a [Value],
+    pub(crate) attachments: &'a [Bytes],
 }
 
-impl Arguments {
-    /// All arguments of an event.
-    pub(crate) fn of(event: &Event) -> Result<Self> {
-        if event.attachments().is_empty() {
-            return event.args().map(Self::Raw);
-        }
-        Ok(Self::WithBytes(event.args()?, event.attachments().to_vec()))
-    }
-}
-
-impl Serialize for Arguments {
+impl Serialize for Arguments<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Raw(arguments) => arguments.serialize(serializer),
-            Self::WithBytes(arguments, attachments) => list(arguments, attachments, serializer),
-        }
+        list(self.values, self.attachments, serializer)
     }
 }
 
