@@ -77,7 +77,7 @@ pub use serve::{Serve, serve};
 pub use server::Counts;
 pub use socketio::ack::{Ack, AckError, AckReply, BroadcastAckError};
 pub use socketio::arguments::{Args, Binary, Emit, Raw};
-pub use socketio::broadcast::{Broadcast, Emitted};
+pub use socketio::broadcast::{Applied, Broadcast, Emitted};
 pub use socketio::extract::{CurrentUser, Data, Event, EventContext, FromEvent, State};
 pub use socketio::handler::{Answer, Handler};
 pub use socketio::io::{Close, Io};

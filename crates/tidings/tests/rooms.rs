@@ -114,7 +114,9 @@ async fn sets_of_sockets_are_found_joined_left_and_disconnected() {
 
     io.to("a").join("d");
     io.to("d").emit("e", 1);
-    io.to("b").leave("d");
+    let socket = io.to(&ids[1]).sockets::<()>().await.remove(0);
+    io.to("b").leave("d").await;
+    assert!(!socket.is_in("d") && socket.is_in("b"));
     io.to("d").emit("e", 2);
     let socket = io.to(&ids[0]).sockets::<()>().await.remove(0);
     assert!(socket.is_in("d") && socket.rooms().len() == 3);

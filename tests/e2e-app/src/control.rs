@@ -102,9 +102,17 @@ async fn on_sockets(io: &Io, asked: OnSockets) -> Value {
     match asked.op {
         SetOp::Fetch if nsp == "/auth" => return json!({ "sockets": described::<User>(&set).await }),
         SetOp::Fetch => return json!({ "sockets": described::<()>(&set).await }),
-        SetOp::Join => asked.rooms.iter().for_each(|room| set.join(room)),
-        SetOp::Leave => asked.rooms.iter().for_each(|room| set.leave(room)),
-        SetOp::Disconnect => set.disconnect(asked.close),
+        SetOp::Join => {
+            for room in &asked.rooms {
+                set.join(room).await;
+            }
+        }
+        SetOp::Leave => {
+            for room in &asked.rooms {
+                set.leave(room).await;
+            }
+        }
+        SetOp::Disconnect => set.disconnect(asked.close).await,
     }
     json!({})
 }

@@ -102,8 +102,12 @@ pub(crate) enum Command {
         selection: Arc<Selection>,
         reply: mpsc::UnboundedSender<Vec<Arc<SocketInner>>>,
     },
-    /// Does something to all sockets that a selection reaches.
-    Apply { selection: Arc<Selection>, action: Action },
+    /// Does something to all sockets that a selection reaches; `done` is dropped when that is done.
+    Apply {
+        selection: Arc<Selection>,
+        action: Action,
+        done: mpsc::UnboundedSender<()>,
+    },
     /// Ends a socket, and with `close` its whole connection.
     Disconnect { socket: Arc<SocketInner>, close: bool },
     /// Ends the transport of a socket's connection, so that the client comes back.

@@ -61,12 +61,17 @@ impl Shard {
                     .collect();
                 drop(reply.send(sockets));
             }
-            Command::Apply { selection, action } => {
+            Command::Apply {
+                selection,
+                action,
+                done,
+            } => {
                 for (index, channel) in self.select(&selection) {
                     if let Some(socket) = self.socket_by_channel(index, channel) {
                         self.apply(&socket, &action);
                     }
                 }
+                drop(done);
             }
             Command::Disconnect { socket, close } => self.disconnect(&socket, close),
             Command::CloseTransport { socket, code } => {

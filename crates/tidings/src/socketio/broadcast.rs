@@ -43,6 +43,24 @@ impl IntoFuture for Emitted {
     }
 }
 
+/// What an action on a set of sockets answers. It needs no await; awaited, the action has been carried out.
+#[derive(Debug)]
+pub struct Applied {
+    /// Nothing is sent: it ends when each shard has dropped its sender.
+    all_done: mpsc::UnboundedReceiver<()>,
+}
+
+impl IntoFuture for Applied {
+    type Output = ();
+    type IntoFuture = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    fn into_future(mut self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let _ = self.all_done.recv().await;
+        })
+    }
+}
+
 /// Which namespaces a broadcast is about.
 #[derive(Clone)]
 pub(crate) enum Target {
@@ -236,38 +254,44 @@ impl Broadcast {
         sockets
     }
 
-    /// Puts all sockets of the set into a room.
-    pub fn join(&self, room: impl AsRef<str>) {
-        self.change_rooms(room.as_ref(), Action::Join);
+    /// Puts all sockets of the set into a room. What is emitted from now on finds them there; awaited, also their
+    /// [`rooms`](Socket::rooms) tell so.
+    pub fn join(&self, room: impl AsRef<str>) -> Applied {
+        self.change_rooms(room.as_ref(), Action::Join)
     }
 
-    /// Takes all sockets of the set out of a room.
-    pub fn leave(&self, room: impl AsRef<str>) {
-        self.change_rooms(room.as_ref(), Action::Leave);
+    /// Takes all sockets of the set out of a room. As [`Broadcast::join`], it needs no await.
+    pub fn leave(&self, room: impl AsRef<str>) -> Applied {
+        self.change_rooms(room.as_ref(), Action::Leave)
     }
 
-    fn change_rooms(&self, room: &str, action: impl Fn(Arc<[Channel]>) -> Action) {
-        for namespace in self.namespaces() {
-            match Channel::room(&namespace.path, room) {
-                Ok(channel) => self.apply_in(&namespace, &action(Arc::from([channel]))),
-                Err(error) => tracing::warn!(%error, "sockets can't be in a room of this name"),
+    fn change_rooms(&self, room: &str, action: impl Fn(Arc<[Channel]>) -> Action) -> Applied {
+        self.apply(|namespace| match Channel::room(&namespace.path, room) {
+            Ok(channel) => Some(action(Arc::from([channel]))),
+            Err(error) => {
+                tracing::warn!(%error, "sockets can't be in a room of this name");
+                None
             }
-        }
+        })
     }
 
-    /// Ends all sockets of the set, and with `close` their connections.
-    pub fn disconnect(&self, close: bool) {
+    /// Ends all sockets of the set, and with `close` their connections. It needs no await.
+    pub fn disconnect(&self, close: bool) -> Applied {
+        self.apply(|_| Some(Action::Disconnect { close }))
+    }
+
+    fn apply(&self, action: impl Fn(&Namespace) -> Option<Action>) -> Applied {
+        let (done, all_done) = mpsc::unbounded_channel();
         for namespace in self.namespaces() {
-            self.apply_in(&namespace, &Action::Disconnect { close });
+            let Some(action) = action(&namespace) else { continue };
+            let selection = Arc::new(self.selection_in(&namespace));
+            self.server.hub.send_all(|| Command::Apply {
+                selection: Arc::clone(&selection),
+                action: action.clone(),
+                done: done.clone(),
+            });
         }
-    }
-
-    fn apply_in(&self, namespace: &Namespace, action: &Action) {
-        let selection = Arc::new(self.selection_in(namespace));
-        self.server.hub.send_all(|| Command::Apply {
-            selection: Arc::clone(&selection),
-            action: action.clone(),
-        });
+        Applied { all_done }
     }
 
     fn namespaces(&self) -> Vec<Arc<Namespace>> {
