@@ -58,6 +58,9 @@ pub(crate) const RATE_CALM_MS: u64 = 2_000;
 /// A connection that accepts no byte for so long is closed, in milliseconds.
 pub(crate) const STALL_CLOSE_MS: u64 = 30_000;
 
+/// A client may take so long from one attachment of a packet to the next, in milliseconds.
+pub(crate) const ATTACHMENT_MS: u64 = 30_000;
+
 /// A connection that was told to close has so long to read that, in milliseconds.
 pub(crate) const LINGER_MS: u64 = 3_000;
 

@@ -2,7 +2,7 @@
 
 use super::{Farewell, Shard};
 use crate::connection::{Phase, Transport};
-use crate::limits::{LINGER_MS, POLLING_LINGER_MS, STALL_CLOSE_MS};
+use crate::limits::{ATTACHMENT_MS, LINGER_MS, POLLING_LINGER_MS, STALL_CLOSE_MS};
 use crate::socketio::reason::Reason;
 
 /// A whole round takes so many ticks.
@@ -58,6 +58,12 @@ impl Shard {
         if !connection.client.has_entered() && now_ms - connection.opened_ms > connect_ms {
             return self.end(index, Reason::ForcedClose, Farewell::Goodbye);
         }
+        let owes_since_ms = connection.client.partial_since_ms();
+        if owes_since_ms.is_some_and(|since_ms| now_ms - since_ms > ATTACHMENT_MS) {
+            tracing::debug!("a client left a packet without its attachments");
+            return self.end(index, Reason::ForcedClose, Farewell::Goodbye);
+        }
+        let Some(connection) = self.at(index) else { return };
         if connection.is_paused(outbox_bytes_max) {
             // Its answers wait in the kernel: they can't be missed.
             connection.heartbeat.received_ms = now_ms;

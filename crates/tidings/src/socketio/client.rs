@@ -55,6 +55,8 @@ struct Partial {
     data: Box<str>,
     expected: usize,
     attachments: Vec<Bytes>,
+    /// When the last part of it came.
+    progress_ms: u64,
 }
 
 struct Owed {
@@ -65,6 +67,11 @@ struct Owed {
 impl Client {
     pub(crate) fn has_entered(&self) -> bool {
         self.has_entered
+    }
+
+    /// Since when it owes the next attachment of a packet.
+    pub(crate) fn partial_since_ms(&self) -> Option<u64> {
+        self.partial.as_ref().map(|partial| partial.progress_ms)
     }
 
     pub(crate) fn is_behind(&self) -> bool {
@@ -142,6 +149,7 @@ impl Shard {
     /// A packet in the text of an Engine.IO message.
     pub(crate) fn socketio_packet(&mut self, index: u32, text: &str) -> ControlFlow<()> {
         let attachments_max = self.server.hub.limits.attachments;
+        let now_ms = self.now_ms;
         let Some(connection) = self.at(index) else {
             return ControlFlow::Break(());
         };
@@ -166,6 +174,7 @@ impl Shard {
                 data: packet.data.into(),
                 expected: packet.attachments,
                 attachments: Vec::new(),
+                progress_ms: now_ms,
             }));
             return ControlFlow::Continue(());
         }
@@ -174,6 +183,7 @@ impl Shard {
 
     /// A binary message: an attachment of the packet before it.
     pub(crate) fn socketio_attachment(&mut self, index: u32, bytes: Bytes) -> ControlFlow<()> {
+        let now_ms = self.now_ms;
         let Some(connection) = self.at(index) else {
             return ControlFlow::Break(());
         };
@@ -181,6 +191,7 @@ impl Shard {
             return self.broke_protocol(index, "an attachment that no packet announced");
         };
         partial.attachments.push(bytes);
+        partial.progress_ms = now_ms;
         if partial.attachments.len() < partial.expected {
             return ControlFlow::Continue(());
         }
