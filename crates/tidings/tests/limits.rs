@@ -173,6 +173,14 @@ async fn rate() {
         );
     })
     .await;
+    blocking(move || {
+        let mut client = Client::connect(address);
+        for _ in 0..6 {
+            client.send("40/nobody,");
+        }
+        assert_eq!(client.closed(), Some(4429), "a flood of CONNECTs is one too");
+    })
+    .await;
     io.close().await;
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Client {
     members: SmallVec<[Member; 1]>,
     /// Namespaces whose application is still being asked.
     entering: Vec<Arc<str>>,
+    /// It has sent a packet.
+    has_begun: bool,
     has_entered: bool,
     next_member: u32,
     /// A packet whose attachments have not all come.
@@ -220,6 +222,12 @@ impl Shard {
         data: &str,
         attachments: Vec<Bytes>,
     ) -> ControlFlow<()> {
+        let verdict = self.count_packet(index, kind);
+        if verdict == Verdict::Close || (verdict == Verdict::Refuse && kind == PacketType::Connect) {
+            // No CONNECT_ERROR: stock clients would not come back after one.
+            self.close_transport(index, 4429);
+            return ControlFlow::Break(());
+        }
         if kind == PacketType::Connect {
             return self.enter(index, namespace, data);
         }
@@ -230,6 +238,11 @@ impl Shard {
             return self.broke_protocol(index, "a packet for a namespace that the client is not in");
         }
         match kind {
+            PacketType::Event | PacketType::BinaryEvent if verdict == Verdict::Refuse => {
+                let error = Error::coded(Code::RateLimited, "too many messages: slow down");
+                self.answer_error(index, namespace, id, &error);
+                ControlFlow::Continue(())
+            }
             PacketType::Event | PacketType::BinaryEvent => self.event(index, namespace, id, data, attachments),
             PacketType::Ack | PacketType::BinaryAck => self.ack(index, namespace, id, data, attachments),
             PacketType::Disconnect => {
@@ -267,9 +280,6 @@ impl Shard {
                 return self.broke_protocol(index, "a malformed event");
             }
         };
-        if let Some(flow) = self.refuse_over_rate(index, namespace, id) {
-            return flow;
-        }
         let Some(connection) = self.at(index) else {
             return ControlFlow::Break(());
         };
@@ -319,22 +329,14 @@ impl Shard {
         ControlFlow::Continue(())
     }
 
-    /// Counts a message; over the limit it is refused, and after ten seconds of that the connection closed.
-    fn refuse_over_rate(&mut self, index: u32, namespace: &str, id: Option<u64>) -> Option<ControlFlow<()>> {
+    /// Counts a packet of whatever kind against the rate; only the CONNECT that a connection begins with is free.
+    fn count_packet(&mut self, index: u32, kind: PacketType) -> Verdict {
         let limits = &self.server.hub.limits;
         let (per_second, burst) = (limits.messages_per_second, limits.messages_burst);
         let now_ms = self.now_ms;
-        match self.at(index)?.client.rate.count(now_ms, per_second, burst) {
-            Verdict::Pass => return None,
-            Verdict::Refuse => {}
-            Verdict::Close => {
-                self.close_transport(index, 4429);
-                return Some(ControlFlow::Break(()));
-            }
-        }
-        let error = Error::coded(Code::RateLimited, "too many messages: slow down");
-        self.answer_error(index, namespace, id, &error);
-        Some(ControlFlow::Continue(()))
+        self.at(index).map_or(Verdict::Close, |connection| {
+            connection.client.rate.count(now_ms, per_second, burst)
+        })
     }
 
     /// An error as an ack or, where the client asked for none, as `tidings:error`.
