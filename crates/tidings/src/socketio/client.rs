@@ -334,9 +334,14 @@ impl Shard {
         let limits = &self.server.hub.limits;
         let (per_second, burst) = (limits.messages_per_second, limits.messages_burst);
         let now_ms = self.now_ms;
-        self.at(index).map_or(Verdict::Close, |connection| {
-            connection.client.rate.count(now_ms, per_second, burst)
-        })
+        let Some(connection) = self.at(index) else {
+            return Verdict::Close;
+        };
+        let client = &mut connection.client;
+        if !std::mem::replace(&mut client.has_begun, true) && kind == PacketType::Connect {
+            return Verdict::Pass;
+        }
+        client.rate.count(now_ms, per_second, burst)
     }
 
     /// An error as an ack or, where the client asked for none, as `tidings:error`.
