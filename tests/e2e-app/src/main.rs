@@ -81,17 +81,12 @@ async fn main() -> std::io::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("ready http://{}", listener.local_addr()?);
 
-    let told = Arc::clone(&closing);
-    let serving = async move {
-        tidings::serve(listener, app)
-            .with_graceful_shutdown(async move { told.notified().await })
-            .await
-    };
-    let ending = async {
-        closing.notified().await;
-        io.close().await;
-    };
-    let (served, ()) = tokio::join!(serving, ending);
+    tidings::serve(listener, app)
+        .with_graceful_shutdown(async move {
+            closing.notified().await;
+            io.close().await; // first, so that polling clients can still fetch their end
+        })
+        .await?;
     println!("log {}", serde_json::Value::Array(journal.after(0)));
-    served
+    Ok(())
 }
