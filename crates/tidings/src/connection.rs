@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
+use tidings_protocol::engineio::RECORD_SEPARATOR;
 use tidings_protocol::websocket::Decoder;
 use tokio::sync::oneshot;
 
@@ -77,8 +78,26 @@ pub(crate) struct Socket {
 pub(crate) struct Polling {
     pub(crate) get: Option<(u64, oneshot::Sender<PollReply>)>,
     pub(crate) posting: bool,
-    /// A POST whose packets are taken in, answered when the client may send more.
-    pub(crate) held_post: Option<oneshot::Sender<PostReply>>,
+    pub(crate) post: Option<Post>,
+}
+
+/// A POST whose packets are being taken in, as fast as the client takes the answers.
+pub(crate) struct Post {
+    /// The packets that are still to be taken, with separators between; none after the last. Always UTF-8.
+    pub(crate) rest: Option<Bytes>,
+    pub(crate) reply: oneshot::Sender<PostReply>,
+}
+
+impl Post {
+    /// Takes the next packet.
+    pub(crate) fn next_packet(&mut self) -> Option<Bytes> {
+        let mut packet = self.rest.take()?;
+        if let Some(end) = packet.iter().position(|byte| *byte == RECORD_SEPARATOR) {
+            self.rest = Some(packet.slice(end + 1..));
+            packet.truncate(end);
+        }
+        Some(packet)
+    }
 }
 
 pub(crate) struct Probe {

@@ -124,3 +124,53 @@ async fn who_asks_and_never_reads_is_not_read_from() {
     eventually("all is gone", || io.counts().connections == 0).await;
     io.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_post_of_many_events_is_taken_as_fast_as_its_answers_are() {
+    use std::io::{Read as _, Write as _};
+
+    let io = Tidings::builder().limits(limits()).build();
+    io.on("big", async |_: tidings::Event| Ok("x".repeat(1_000)));
+    let address = serve(&io).await;
+    let exchange = move |method: &str, query: &str, body: &str| {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let length = body.len();
+        write!(stream, "{method} /socket.io/?EIO=4&transport=polling{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        response.split_once("\r\n\r\n").unwrap().1.to_owned()
+    };
+    let events = 40_000; // 40 MB of answers to one body of 0.6 MB
+    let largest = blocking(move || {
+        let opened = exchange("GET", "", "");
+        let sid = format!("&sid={}", &opened.split_once("\"sid\":\"").unwrap().1[..20]);
+        assert_eq!(exchange("POST", &sid, "40"), "ok");
+        assert!(exchange("GET", &sid, "").starts_with("40{"));
+        let body = (0..events)
+            .map(|id| format!("42{id}[\"big\"]"))
+            .collect::<Vec<_>>()
+            .join("\u{1e}");
+        let post = std::thread::spawn({
+            let sid = sid.clone();
+            move || exchange("POST", &sid, &body)
+        });
+        let (mut next, mut largest) = (0, 0);
+        while next < events {
+            let payload = exchange("GET", &sid, "");
+            largest = largest.max(payload.len());
+            for packet in payload.split('\u{1e}').filter(|packet| *packet != "2") {
+                assert!(
+                    packet.starts_with(&format!("43{next}[")),
+                    "{packet:.20} instead of {next}"
+                );
+                next += 1;
+            }
+        }
+        assert_eq!(post.join().unwrap(), "ok");
+        assert_eq!(exchange("POST", &sid, "1"), "ok");
+        largest
+    })
+    .await;
+    assert!(largest < 8 << 20, "{largest} bytes waited at once");
+    io.close().await;
+}

@@ -85,7 +85,7 @@ impl Shard {
                     let drivers = connection.client.drivers();
                     self.ready.extend(drivers);
                 }
-                self.release_post(index);
+                self.go_on_with_post(index);
             }
         }
     }

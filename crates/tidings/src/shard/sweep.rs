@@ -64,7 +64,7 @@ impl Shard {
             return self.end(index, Reason::ForcedClose, Farewell::Goodbye);
         }
         let Some(connection) = self.at(index) else { return };
-        if connection.is_paused(outbox_bytes_max) {
+        if is_websocket && connection.is_paused(outbox_bytes_max) {
             // Its answers wait in the kernel: they can't be missed.
             connection.heartbeat.received_ms = now_ms;
         }

@@ -292,8 +292,10 @@ impl Shard {
             attachments,
         );
         member.driver.push(Job::Event { event, ack: id });
-        let driver = Rc::clone(&member.driver);
-        self.ready.push(driver);
+        if member.driver.schedule() {
+            let driver = Rc::clone(&member.driver);
+            self.ready.push(driver);
+        }
         ControlFlow::Continue(())
     }
 
@@ -531,6 +533,6 @@ pub(crate) fn resume(cell: &Rc<Cell>, key: Key) {
     let outbox_bytes_max = state.server.hub.limits.outbox_bytes;
     if let Some(connection) = state.get(key) {
         connection.resume_reading(outbox_bytes_max);
-        state.release_post(key.index);
+        state.go_on_with_post(key.index);
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Driver {
     queue: RefCell<VecDeque<Job>>,
     queued_bytes: StdCell<usize>,
     is_running: StdCell<bool>,
+    /// It will be driven, or waits for its connection to drain: no event needs to see to that.
+    is_scheduled: StdCell<bool>,
 }
 
 impl Driver {
@@ -37,12 +39,18 @@ impl Driver {
             queue: RefCell::default(),
             queued_bytes: StdCell::new(0),
             is_running: StdCell::new(false),
+            is_scheduled: StdCell::new(false),
         })
     }
 
     /// Whether so much waits that the client should not be read from.
     pub(crate) fn is_behind(&self) -> bool {
         self.queued_bytes.get() > QUEUE_BYTES_MAX
+    }
+
+    /// Notes that it will be driven; false when that was so already.
+    pub(crate) fn schedule(&self) -> bool {
+        !self.is_scheduled.replace(true)
     }
 
     pub(crate) fn push(&self, job: Job) {
@@ -70,6 +78,7 @@ fn bytes(job: &Job) -> usize {
 
 /// Runs what waits, unless it is running already.
 pub(crate) fn drive(cell: &Rc<Cell>, driver: &Rc<Driver>) {
+    driver.is_scheduled.set(false);
     if driver.is_running.replace(true) {
         return;
     }
@@ -98,6 +107,7 @@ fn run_jobs(cell: &Rc<Cell>, driver: &Rc<Driver>) {
     }
     // Others are to have their turn, and what these handlers sent is to be written first.
     driver.is_running.set(false);
+    driver.schedule();
     cell.state.borrow_mut().postpone(Rc::clone(driver));
 }
 

@@ -9,7 +9,7 @@ use tidings_protocol::engineio::{self, PacketType, PayloadPacket};
 use tidings_protocol::websocket::{self, Decoder, Message, Opcode};
 use tokio::sync::oneshot;
 
-use crate::connection::{Connection, Heartbeat, Key, Pace, Phase, Polling, Probe, Socket, Transport};
+use crate::connection::{Connection, Heartbeat, Key, Pace, Phase, Polling, Post, Probe, Socket, Transport};
 use crate::handshake::Opening;
 use crate::hub::Permit;
 use crate::outbox::Outbox;
@@ -265,40 +265,45 @@ impl Shard {
             return drop(reply.send(PostReply::Taken));
         }
         connection.heartbeat.received_ms = now_ms;
-        for packet in engineio::decode_payload(&body) {
-            let flow = match packet {
-                Ok(packet) => self.packet(key.index, packet),
-                Err(error) => {
-                    tracing::debug!(%error, "a client sent a malformed payload");
-                    self.end(key.index, Reason::ParseError, Farewell::Close(None));
-                    ControlFlow::Break(())
-                }
-            };
-            if flow == ControlFlow::Break(()) || self.get(key).is_none_or(|connection| !connection.is_open()) {
-                break;
-            }
+        if let Some(polling) = connection.polling_mut() {
+            let rest = Some(Bytes::from(body.into_owned()));
+            polling.post = Some(Post { rest, reply });
         }
-        match self.get(key).and_then(|connection| connection.polling_mut()) {
-            Some(polling) => {
-                polling.held_post = Some(reply);
-                self.release_post(key.index);
-            }
-            None => drop(reply.send(PostReply::Taken)),
-        }
+        self.go_on_with_post(key.index);
     }
 
-    /// Answers the POST that waits, if the client may send more.
-    pub(crate) fn release_post(&mut self, index: u32) {
+    /// Takes packets of the POST that waits for as long as the connection may be read from; after the last it is answered.
+    pub(crate) fn go_on_with_post(&mut self, index: u32) {
         let outbox_bytes_max = self.server.hub.limits.outbox_bytes;
-        let Some(connection) = self.at(index) else { return };
-        if connection.is_paused(outbox_bytes_max) {
-            return;
-        }
-        if let Some(polling) = connection.polling_mut()
-            && let Some(reply) = polling.held_post.take()
-        {
-            polling.posting = false;
-            let _ = reply.send(PostReply::Taken);
+        loop {
+            let Some(connection) = self.at(index) else { return };
+            if connection.is_paused(outbox_bytes_max) {
+                return;
+            }
+            let Some(polling) = connection.polling_mut() else {
+                return;
+            };
+            let Some(post) = &mut polling.post else { return };
+            let Some(packet) = post.next_packet() else {
+                polling.posting = false;
+                if let Some(post) = polling.post.take() {
+                    let _ = post.reply.send(PostReply::Taken);
+                }
+                return;
+            };
+            // Cut from valid UTF-8 at an ASCII character.
+            let text = std::str::from_utf8(&packet).unwrap_or_default();
+            match engineio::decode_packet(text) {
+                Ok(packet) => {
+                    if self.packet(index, packet) == ControlFlow::Break(()) {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a client sent a malformed payload");
+                    return self.end(index, Reason::ParseError, Farewell::Close(None));
+                }
+            }
         }
     }
 
@@ -308,9 +313,9 @@ impl Shard {
         let Transport::Polling(polling) = &mut connection.transport else {
             return;
         };
-        if let Some(reply) = polling.held_post.take() {
+        if let Some(post) = polling.post.take() {
             polling.posting = false;
-            let _ = reply.send(PostReply::Taken);
+            let _ = post.reply.send(PostReply::Taken);
         }
         if polling.get.is_none() {
             if !may_wait {
@@ -397,8 +402,8 @@ impl Shard {
             if let Some((_, reply)) = polling.get.take() {
                 let _ = reply.send(PollReply::Payload(Bytes::from_static(b"6")));
             }
-            if let Some(reply) = polling.held_post.take() {
-                let _ = reply.send(PostReply::Taken);
+            if let Some(post) = polling.post.take() {
+                let _ = post.reply.send(PostReply::Taken);
             }
             self.end(index, Reason::TransportClose, Farewell::None);
         } else {
@@ -514,12 +519,12 @@ impl Shard {
         let Some(probe) = connection.probe.take() else { return };
         let old = std::mem::replace(&mut connection.transport, Transport::WebSocket(probe.socket));
         if let Transport::Polling(polling) = old {
-            let Polling { get, held_post, .. } = *polling;
+            let Polling { get, post, .. } = *polling;
             if let Some((_, reply)) = get {
                 let _ = reply.send(PollReply::Payload(Bytes::from_static(b"6")));
             }
-            if let Some(reply) = held_post {
-                let _ = reply.send(PostReply::Taken);
+            if let Some(post) = post {
+                let _ = post.reply.send(PostReply::Taken);
             }
         }
         let mut outbox = Outbox::default();
