@@ -3,6 +3,7 @@
 use std::future::{Future, IntoFuture};
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -36,6 +37,9 @@ pub fn serve(listener: TcpListener, app: Router) -> Serve {
         patience: Duration::from_secs(20),
     }
 }
+
+/// How long a connection without a request has at the shutdown, for an answer that is still being written.
+const IDLE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The future of [`serve`].
 #[must_use = "nothing is served until this is awaited"]
@@ -95,10 +99,18 @@ impl Serve {
                 continue; // it is gone already
             }
             let app = self.app.clone();
-            let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-                let mut request = request.map(Body::new);
-                request.extensions_mut().insert(ConnectInfo(address));
-                app.clone().oneshot(request)
+            let requests = Arc::new(());
+            let request = Arc::clone(&requests);
+            let service = service_fn(move |incoming: http::Request<hyper::body::Incoming>| {
+                let mut incoming = incoming.map(Body::new);
+                incoming.extensions_mut().insert(ConnectInfo(address));
+                let answer = app.clone().oneshot(incoming);
+                let request = Arc::clone(&request);
+                async move {
+                    let answer = answer.await;
+                    drop(request);
+                    answer
+                }
             });
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -112,10 +124,15 @@ impl Serve {
                 let mut connection = std::pin::pin!(connection);
                 let ended = tokio::select! {
                     ended = connection.as_mut() => ended,
-                    _ = stopped.changed() => {
+                    // The service holds one, each request that is under way another.
+                    _ = stopped.changed() => if Arc::strong_count(&requests) > 2 {
                         connection.as_mut().graceful_shutdown();
                         connection.await
-                    }
+                    } else {
+                        // Idle, or a head that may never end: there is nothing to wait for.
+                        connection.as_mut().graceful_shutdown();
+                        tokio::time::timeout(IDLE_PATIENCE, connection).await.unwrap_or(Ok(()))
+                    },
                 };
                 if let Err(error) = ended {
                     tracing::debug!(%error, "an HTTP connection ended");
