@@ -231,7 +231,7 @@ export const scenarios = {
   },
 
   async "a client reconnects by itself"(run) {
-    const c1 = await run.connect("c1", { reconnection: true, reconnectionDelay: 1, reconnectionDelayMax: 5 });
+    const c1 = await run.connect("c1", { reconnection: true, reconnectionDelay: 200, reconnectionDelayMax: 300 });
     await run.app.sockets({ op: "disconnect", close: true });
     // `io server disconnect` is final to a stock client; a lost transport is not
     await c1.sawDisconnect();
