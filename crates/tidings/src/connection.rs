@@ -36,6 +36,8 @@ pub(crate) struct Connection {
     pub(crate) waker: Option<Waker>,
     pub(crate) outbox: Outbox,
     pub(crate) pace: Pace,
+    /// While lagging: the page that is being read from the store for it.
+    pub(crate) page: Option<u32>,
     pub(crate) phase: Phase,
     /// It is in the shard's list of connections to write to.
     pub(crate) dirty: bool,

@@ -44,6 +44,16 @@ pub(crate) struct Draft {
     pub(crate) message: Message,
     /// The publisher's `sub`, where a user published it.
     pub(crate) user: Option<Arc<str>>,
+    /// Makes a publish that is tried again the same one.
+    pub(crate) key: Option<PublishKey>,
+}
+
+/// Under which a publish may be tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PublishKey {
+    /// Whose key it is: a user's `sub`; empty for the server.
+    pub(crate) publisher: Arc<str>,
+    pub(crate) key: Arc<str>,
 }
 
 /// An event with its place in the log.

@@ -1,27 +1,30 @@
 //! The hub: the log, the shards that deliver from it, and the counts of what is connected.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::error::{Code, Error, Result};
-use crate::event::{Draft, Event};
+use crate::event::Draft;
 use crate::id::{Epoch, EventId};
-use crate::limits::Limits;
-use crate::log::Log;
+use crate::limits::{Limits, READERS_MAX};
 use crate::log::memory::{MemoryLog, Retention};
+use crate::log::{Appending, Log};
 use crate::shard::command::{Command, Queued};
 
 pub(crate) struct Hub {
     pub(crate) epoch: Epoch,
-    pub(crate) log: Box<dyn Log>,
-    pub(crate) shards: Box<[ShardHandle]>,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) shards: Arc<[ShardHandle]>,
     pub(crate) limits: Limits,
     pub(crate) gauges: Arc<Gauges>,
+    /// How many may read from the store at once.
+    readers: Arc<Semaphore>,
     /// Ack ids of all packets that ask for an ack: one for each packet, so that a broadcast encodes once.
     next_ack: AtomicU64,
     draining: AtomicBool,
@@ -62,8 +65,8 @@ impl ShardHandle {
     }
 
     /// Moves what waits into `queue`.
-    pub(crate) fn take(&self, queue: &mut Vec<Queued>) {
-        queue.append(&mut self.inbox.lock());
+    pub(crate) fn take(&self, queue: &mut VecDeque<Queued>) {
+        queue.extend(self.inbox.lock().drain(..));
     }
 }
 
@@ -74,38 +77,64 @@ impl Hub {
             channel_bytes: limits.tail_channel_bytes,
             bytes: limits.tail_bytes,
         };
+        let log: Arc<dyn Log> = Arc::new(MemoryLog::new(retention));
         Self {
-            epoch: Epoch::random(),
-            log: Box::new(MemoryLog::new(retention)),
+            epoch: log.epoch(),
+            log,
             shards: (0..shards).map(|_| ShardHandle::default()).collect(),
             limits,
             gauges: Arc::default(),
+            readers: Arc::new(Semaphore::new(READERS_MAX)),
             next_ack: AtomicU64::new(0),
             draining: AtomicBool::new(false),
         }
     }
 
     /// Gives the draft its place in the log; the shards deliver it from there.
-    pub(crate) fn publish(&self, draft: Draft) -> EventId {
-        let event = self.log.append(draft);
-        for shard in &self.shards {
-            shard.wake();
+    pub(crate) fn publish(&self, draft: Draft) -> Appending {
+        let appending = self.log.append(draft);
+        // What waits for the disk wakes them when it is kept.
+        if matches!(appending, Appending::Done(_)) {
+            for shard in &*self.shards {
+                shard.wake();
+            }
         }
-        self.id(&event)
+        appending
     }
 
     /// As [`Hub::publish`], for what only a connection of that shard can be subscribed to.
-    pub(crate) fn publish_to_shard(&self, draft: Draft, shard: u16) -> EventId {
-        let event = self.log.append(draft);
-        self.shards[usize::from(shard)].wake();
-        self.id(&event)
+    pub(crate) fn publish_to_shard(&self, draft: Draft, shard: u16) -> Appending {
+        let appending = self.log.append(draft);
+        if matches!(appending, Appending::Done(_)) {
+            self.shards[usize::from(shard)].wake();
+        }
+        appending
     }
 
-    fn id(&self, event: &Event) -> EventId {
-        EventId::new(self.epoch, event.seq)
+    /// Reads the log on a thread that may wait for the disk. Call it in the application's runtime.
+    pub(crate) async fn read<T, F>(&self, read: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&dyn Log) -> Result<T> + Send + 'static,
+    {
+        let permit = Arc::clone(&self.readers).acquire_owned().await;
+        let log = Arc::clone(&self.log);
+        let outcome = tokio::task::spawn_blocking(move || {
+            let outcome = read(&*log);
+            drop(permit);
+            outcome
+        });
+        outcome
+            .await
+            .unwrap_or_else(|_| Err(Error::coded(Code::Internal, "internal error")))
     }
 
-    /// Sends a command, to be carried out after all events that are in the log by now.
+    /// The id of a position.
+    pub(crate) fn id(&self, seq: u64) -> EventId {
+        EventId::new(self.epoch, seq)
+    }
+
+    /// Sends a command, to be carried out after all events that have a place in the log by now.
     pub(crate) fn send(&self, shard: u16, command: Command) {
         let shard = &self.shards[usize::from(shard)];
         {
@@ -114,7 +143,7 @@ impl Hub {
                 return;
             }
             // Read under the lock, so that positions in an inbox never go back.
-            let after = self.log.position();
+            let after = self.log.assigned();
             inbox.push(Queued { after, command });
         }
         shard.wake();

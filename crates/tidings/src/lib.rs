@@ -72,6 +72,7 @@ pub use event::EVENT_NAME_BYTES_MAX;
 pub use handshake::Handshake;
 pub use id::{Epoch, EventId, InvalidId};
 pub use limits::Limits;
+pub use log::{Durability, Receipt};
 pub use presence::{Presence, PresencePage, PresentUser};
 pub use serve::{Serve, serve};
 pub use server::Counts;

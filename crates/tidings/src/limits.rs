@@ -87,3 +87,6 @@ pub(crate) const TURN_BYTES_MAX: usize = 256 << 10;
 
 /// A page with which a lagging connection catches up: this many events at the most.
 pub(crate) const PAGE_EVENTS_MAX: usize = 1_000;
+
+/// Threads that read from the store at once.
+pub(crate) const READERS_MAX: usize = 4;

@@ -1,34 +1,141 @@
 //! The log: gives every event its place in one sequence, and keeps it for those who come late.
 //!
-//! *Delivery has one source*: shards read events from the log's tail, in the order of their ids, and a
-//! connection that fell behind reads pages of its channels from the same log.
+//! *Delivery has one source*: shards read events from the log's tail, in the order of their ids, and whoever fell
+//! behind, or comes back, reads pages of its channels from the same log. What is appended may have to wait for the
+//! disk: it has its place at once ([`Log::assigned`]), and is delivered and answered when it is kept
+//! ([`Log::position`]).
 
 pub(crate) mod memory;
 
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::sync::oneshot;
 
 use crate::channel::Channel;
+use crate::error::{Code, Error, Result};
 use crate::event::{Draft, Event};
+use crate::id::{Epoch, EventId};
 
 /// Orders and keeps events. `seq` counts from 1; a position is the seq of the last event that is in.
 pub(crate) trait Log: Send + Sync {
-    /// Gives the draft the next place. When this returns, [`Log::position`] has reached it.
-    fn append(&self, draft: Draft) -> Arc<Event>;
+    /// Which sequence it is.
+    fn epoch(&self) -> Epoch;
 
-    /// The seq of the last event.
+    /// Gives the draft the next place. It is delivered and answered when it is kept.
+    fn append(&self, draft: Draft) -> Appending;
+
+    /// The seq that was given last: all that was appended before now is at or below it.
+    fn assigned(&self) -> u64;
+
+    /// All up to this seq is kept and can be read; what is delivered never passes it.
     fn position(&self) -> u64;
 
-    /// Appends to `out` the retained events after `after`, in order, at most `events_max`.
+    /// Appends to `out` the retained events after `after`, in order, at most `events_max`, up to the position.
     fn tail(&self, after: u64, events_max: usize, out: &mut Vec<Arc<Event>>) -> Tail;
 
-    /// A page of what `cursors` still have to get, in order and each event once.
-    fn read(&self, cursors: &[Cursor], until: u64, limit: PageLimit) -> Page;
+    /// A page of what `cursors` still have to get, in order and each event once, if memory has all of it.
+    fn read_tail(&self, cursors: &[Cursor], until: u64, limit: PageLimit) -> Option<Page>;
+
+    /// As [`Log::read_tail`], from wherever the events are kept. May wait for the disk.
+    ///
+    /// # Errors
+    /// `unavailable` when the store can't be read.
+    fn read(&self, cursors: &[Cursor], until: u64, limit: PageLimit) -> Result<Page>;
+
+    /// A page of one channel's retained events, oldest first. May wait for the disk.
+    ///
+    /// # Errors
+    /// `unavailable` when the store can't be read.
+    fn history(&self, channel: &Channel, from: From, limit: PageLimit) -> Result<History>;
+
+    /// The seq of the newest retained event of a channel; 0 when there is none.
+    fn last(&self, channel: &Channel) -> u64;
+
+    /// What a client's cursor is worth.
+    fn check(&self, id: EventId) -> Since;
+
+    /// What an event of this channel survives once it is answered.
+    fn durability(&self, channel: &Channel) -> Durability;
+
+    /// Keeps a record outside the sequence, or with `None` removes it: before anything that is appended later.
+    fn put(&self, key: Bytes, value: Option<Bytes>);
+
+    /// The records whose keys begin with `prefix`, as they were when the log was opened.
+    fn records(&self, prefix: &[u8]) -> Vec<(Bytes, Bytes)>;
 
     /// Lets go of what retention no longer covers.
     fn expire(&self);
 
     /// What it holds, for metrics and tests.
     fn retained(&self) -> Retained;
+
+    /// Why nothing can be appended right now, if so.
+    fn failure(&self) -> Option<Error>;
+
+    /// Ends it, with all that was appended kept. Waits for the disk.
+    fn close(&self);
+}
+
+/// What a publish is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// The event's id; of a duplicate, the id that the first one got.
+    pub id: EventId,
+    /// The same content had been published under the same key.
+    pub duplicate: bool,
+    /// What the event survives.
+    pub durability: Durability,
+}
+
+/// What an event survives once its publish was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Nothing: it is in this process's memory.
+    Memory,
+    /// The end of the process, also by `kill -9`.
+    #[default]
+    Process,
+    /// A loss of power too.
+    Power,
+}
+
+/// The answer to an append, at once or when the event is kept.
+pub(crate) enum Appending {
+    Done(Result<Receipt>),
+    Waiting(oneshot::Receiver<Result<Receipt>>),
+}
+
+impl Future for Appending {
+    type Output = Result<Receipt>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Appending::Done(outcome) => {
+                let polled_twice = Err(Error::coded(Code::Internal, "a publish was asked twice for its answer"));
+                Poll::Ready(std::mem::replace(outcome, polled_twice))
+            }
+            Appending::Waiting(receiver) => Pin::new(receiver).poll(cx).map(|answer| {
+                answer.unwrap_or_else(|_| Err(Error::coded(Code::Unavailable, "the log has ended; try again")))
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for Appending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Appending::Done(outcome) => f.debug_tuple("Done").field(outcome).finish(),
+            Appending::Waiting(_) => f.write_str("Waiting"),
+        }
+    }
 }
 
 /// How far [`Log::tail`] got.
@@ -36,7 +143,7 @@ pub(crate) trait Log: Send + Sync {
 pub(crate) struct Tail {
     /// All up to here was returned or is no longer retained.
     pub(crate) position: u64,
-    /// Some of it is no longer retained.
+    /// Some of it is no longer retained in memory.
     pub(crate) missed: bool,
 }
 
@@ -46,6 +153,26 @@ pub(crate) struct Cursor {
     pub(crate) channel: Channel,
     /// The reader has, or must not get, what is up to here.
     pub(crate) after: u64,
+}
+
+/// What a client's cursor is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// A position in this sequence.
+    Known(u64),
+    /// Of another sequence, from the future, or of before a loss: what came after it can't be told.
+    Unknown,
+}
+
+/// Where a page of history begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    /// The newest events.
+    Newest,
+    /// The newest events below this seq.
+    Before(u64),
+    /// The oldest events above this seq.
+    After(u64),
 }
 
 /// Where a page ends at the latest. One event always fits.
@@ -66,7 +193,16 @@ pub(crate) struct Page {
     pub(crate) gaps: Vec<usize>,
 }
 
-/// What a log holds.
+/// Part of what a channel retains.
+#[derive(Debug)]
+pub(crate) struct History {
+    /// Oldest first.
+    pub(crate) events: Vec<Arc<Event>>,
+    /// There is more in the direction of the request.
+    pub(crate) more: bool,
+}
+
+/// What a log holds in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Retained {
     pub(crate) events: usize,

@@ -9,12 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use super::{Cursor, Log, Page, PageLimit, Retained, Tail};
+use super::{Appending, Cursor, Durability, From, History, Log, Page, PageLimit, Receipt, Retained, Since, Tail};
 use crate::channel::Channel;
+use crate::error::{Error, Result};
 use crate::event::{Draft, Event};
+use crate::id::{Epoch, EventId};
 
 /// How much is retained.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +31,7 @@ pub(crate) struct Retention {
 const EMPTY_CHANNELS_MAX: usize = 16_384;
 
 pub(crate) struct MemoryLog {
+    epoch: Epoch,
     retention: Retention,
     position: AtomicU64,
     state: Mutex<State>,
@@ -69,6 +73,7 @@ struct ChannelEvents {
 impl MemoryLog {
     pub(crate) fn new(retention: Retention) -> Self {
         Self {
+            epoch: Epoch::random(),
             retention,
             position: AtomicU64::new(0),
             state: Mutex::new(State {
@@ -87,7 +92,11 @@ impl MemoryLog {
 }
 
 impl Log for MemoryLog {
-    fn append(&self, draft: Draft) -> Arc<Event> {
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn append(&self, draft: Draft) -> Appending {
         let mut state = self.state.lock();
         let now_ms = unix_ms().max(state.last_time_ms);
         state.last_time_ms = now_ms;
@@ -100,7 +109,15 @@ impl Log for MemoryLog {
         state.insert(Arc::clone(&event));
         state.enforce(&self.retention, &event.draft.channels, now_ms);
         self.position.store(seq, Ordering::Release);
-        event
+        Appending::Done(Ok(Receipt {
+            id: EventId::new(self.epoch, seq),
+            duplicate: false,
+            durability: Durability::Memory,
+        }))
+    }
+
+    fn assigned(&self) -> u64 {
+        self.position()
     }
 
     fn position(&self) -> u64 {
@@ -127,7 +144,7 @@ impl Log for MemoryLog {
         tail
     }
 
-    fn read(&self, cursors: &[Cursor], until: u64, limit: PageLimit) -> Page {
+    fn read_tail(&self, cursors: &[Cursor], until: u64, limit: PageLimit) -> Option<Page> {
         let state = self.state.lock();
         let mut page = Page {
             events: Vec::new(),
@@ -171,7 +188,72 @@ impl Log for MemoryLog {
             last = seq;
             page.events.push((index, Arc::clone(event)));
         }
-        page
+        Some(page)
+    }
+
+    fn read(&self, cursors: &[Cursor], until: u64, limit: PageLimit) -> Result<Page> {
+        Ok(self.read_tail(cursors, until, limit).unwrap_or(Page {
+            events: Vec::new(),
+            next: until,
+            gaps: Vec::new(),
+        }))
+    }
+
+    fn history(&self, channel: &Channel, from: From, limit: PageLimit) -> Result<History> {
+        let state = self.state.lock();
+        let mut history = History {
+            events: Vec::new(),
+            more: false,
+        };
+        let Some(seqs) = state.channels.get(channel.as_str()).map(|channel| &channel.seqs) else {
+            return Ok(history);
+        };
+        let forward = matches!(from, From::After(_));
+        let range = match from {
+            From::Newest => 0..seqs.len(),
+            From::Before(seq) => 0..seqs.partition_point(|other| *other < seq),
+            From::After(seq) => seqs.partition_point(|other| *other <= seq)..seqs.len(),
+        };
+        let mut seqs = seqs.range(range);
+        let mut bytes = 0;
+        while let Some(seq) = if forward { seqs.next() } else { seqs.next_back() } {
+            let Some(event) = state.get(*seq) else { continue };
+            bytes += event.bytes();
+            let is_full = history.events.len() >= limit.events || bytes > limit.bytes;
+            if is_full && !history.events.is_empty() {
+                history.more = true;
+                break;
+            }
+            history.events.push(Arc::clone(event));
+        }
+        if !forward {
+            history.events.reverse();
+        }
+        Ok(history)
+    }
+
+    fn last(&self, channel: &Channel) -> u64 {
+        let state = self.state.lock();
+        let channel = state.channels.get(channel.as_str());
+        channel.and_then(|channel| channel.seqs.back().copied()).unwrap_or(0)
+    }
+
+    fn check(&self, id: EventId) -> Since {
+        if id.epoch() == self.epoch && id.seq() <= self.position() {
+            Since::Known(id.seq())
+        } else {
+            Since::Unknown
+        }
+    }
+
+    fn durability(&self, _: &Channel) -> Durability {
+        Durability::Memory
+    }
+
+    fn put(&self, _: Bytes, _: Option<Bytes>) {}
+
+    fn records(&self, _: &[u8]) -> Vec<(Bytes, Bytes)> {
+        Vec::new()
     }
 
     fn expire(&self) {
@@ -186,6 +268,12 @@ impl Log for MemoryLog {
             channels: state.channels.len(),
         }
     }
+
+    fn failure(&self) -> Option<Error> {
+        None
+    }
+
+    fn close(&self) {}
 }
 
 impl State {
@@ -328,7 +416,6 @@ fn unix_ms() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use proptest::prelude::*;
     use smallvec::smallvec;
 
@@ -345,6 +432,13 @@ mod tests {
         bytes: usize::MAX,
     };
 
+    fn append(log: &MemoryLog, draft: Draft) -> u64 {
+        match log.append(draft) {
+            Appending::Done(Ok(receipt)) => receipt.id.seq(),
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn draft(channels: &[&str], bytes: usize) -> Draft {
         Draft {
             channels: channels.iter().map(|name| Channel::room("/", name).unwrap()).collect(),
@@ -355,6 +449,7 @@ mod tests {
                 attachments: Vec::new(),
             },
             user: None,
+            key: None,
         }
     }
 
@@ -376,30 +471,37 @@ mod tests {
     fn a_page_has_each_event_once_in_order_and_ends_at_its_limit() {
         let log = MemoryLog::new(ROOMY);
         for channels in [&["a"][..], &["b"], &["a", "b"], &["c"], &["b"]] {
-            log.append(draft(channels, 1));
+            append(&log, draft(channels, 1));
         }
-        let page = log.read(&cursors(&[("a", 0), ("b", 0)]), 5, ALL);
+        let page = log.read(&cursors(&[("a", 0), ("b", 0)]), 5, ALL).unwrap();
         assert_eq!((seqs(&page), page.next, page.gaps.len()), (vec![1, 2, 3, 5], 5, 0));
-        let page = log.read(&cursors(&[("a", 0), ("b", 2)]), 4, PageLimit { events: 1, bytes: 1 });
+        let page = log
+            .read(&cursors(&[("a", 0), ("b", 2)]), 4, PageLimit { events: 1, bytes: 1 })
+            .unwrap();
         assert_eq!((seqs(&page), page.next), (vec![1], 1));
-        let page = log.read(&cursors(&[("nobody", 0)]), 5, ALL);
+        let page = log.read(&cursors(&[("nobody", 0)]), 5, ALL).unwrap();
         assert_eq!((seqs(&page), page.next), (vec![], 5));
     }
 
     #[test]
     fn the_largest_channel_gives_way_first_and_only_its_readers_have_a_gap() {
         let log = MemoryLog::new(Retention { bytes: 40_000, ..ROOMY });
-        log.append(draft(&["quiet"], 100));
+        append(&log, draft(&["quiet"], 100));
         for _ in 0..50 {
-            log.append(draft(&["noisy"], 1_000));
+            append(&log, draft(&["noisy"], 1_000));
         }
-        let page = log.read(&cursors(&[("quiet", 0), ("noisy", 0)]), 51, ALL);
+        let page = log.read(&cursors(&[("quiet", 0), ("noisy", 0)]), 51, ALL).unwrap();
         assert_eq!(page.gaps, [1]);
         assert_eq!(page.events[0].1.seq, 1, "the quiet channel's event is retained");
         assert!(log.retained().bytes <= 40_000);
         // Whoever already had what was trimmed misses nothing.
         let first = page.events[1].1.seq;
-        assert!(log.read(&cursors(&[("noisy", first - 1)]), 51, ALL).gaps.is_empty());
+        assert!(
+            log.read(&cursors(&[("noisy", first - 1)]), 51, ALL)
+                .unwrap()
+                .gaps
+                .is_empty()
+        );
     }
 
     #[test]
@@ -408,9 +510,9 @@ mod tests {
             channel_bytes: 10_000,
             ..ROOMY
         });
-        log.append(draft(&["a"], 50_000));
+        append(&log, draft(&["a"], 50_000));
         assert_eq!(log.retained().events, 1);
-        log.append(draft(&["a"], 1));
+        append(&log, draft(&["a"], 1));
         assert_eq!(log.retained().events, 1);
         let mut out = Vec::new();
         assert_eq!(
@@ -437,12 +539,12 @@ mod tests {
             time: Duration::ZERO,
             ..ROOMY
         });
-        let seq = log.append(draft(&["a"], 1)).seq;
+        let seq = append(&log, draft(&["a"], 1));
         log.state.lock().expire(&log.retention, unix_ms() + 10);
         assert_eq!(log.retained().events, 0);
-        assert_eq!(log.read(&cursors(&[("a", seq - 1)]), seq, ALL).gaps, [0]);
-        assert!(log.read(&cursors(&[("a", seq)]), seq, ALL).gaps.is_empty());
-        assert!(log.read(&cursors(&[("b", 0)]), seq, ALL).gaps.is_empty());
+        assert_eq!(log.read(&cursors(&[("a", seq - 1)]), seq, ALL).unwrap().gaps, [0]);
+        assert!(log.read(&cursors(&[("a", seq)]), seq, ALL).unwrap().gaps.is_empty());
+        assert!(log.read(&cursors(&[("b", 0)]), seq, ALL).unwrap().gaps.is_empty());
     }
 
     proptest! {
@@ -458,10 +560,10 @@ mod tests {
             let log = MemoryLog::new(Retention { channel_bytes, bytes, ..ROOMY });
             let mut published: Vec<Vec<u64>> = vec![Vec::new(); 4];
             for (first, second, size) in &sizes {
-                let event = log.append(draft(&[names[*first], names[*second]], *size));
-                published[*first].push(event.seq);
+                let event = append(&log, draft(&[names[*first], names[*second]], *size));
+                published[*first].push(event);
                 if first != second {
-                    published[*second].push(event.seq);
+                    published[*second].push(event);
                 }
             }
             let position = log.position();
@@ -470,7 +572,7 @@ mod tests {
                 let mut after = 0;
                 let mut gap = false;
                 loop {
-                    let page = log.read(&cursors(&[(name, after)]), position, PageLimit { events: page_events, bytes: usize::MAX });
+                    let page = log.read(&cursors(&[(name, after)]), position, PageLimit { events: page_events, bytes: usize::MAX }).unwrap();
                     read.extend(seqs(&page));
                     gap |= after == 0 && !page.gaps.is_empty();
                     prop_assert!(page.next > after || page.next == position);

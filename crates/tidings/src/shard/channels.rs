@@ -90,7 +90,12 @@ impl Shard {
             member,
             joined_at,
         });
+        let waited_for_page = connection.page.take().is_some();
         self.channels.gauges.subscriptions.fetch_add(1, Ordering::Relaxed);
+        if waited_for_page {
+            // It was for other channels: it is asked for again.
+            self.mark_dirty(index);
+        }
     }
 
     pub(crate) fn is_subscribed(&self, index: u32, name: &Channel) -> bool {
@@ -157,6 +162,7 @@ impl Shard {
     /// Both lists close their holes with their last element, whose partner in the other list is told.
     fn unsubscribe_at(&mut self, index: u32, at: usize) {
         let connection = &mut self.connections[index as usize];
+        let waited_for_page = connection.page.take().is_some();
         let gone = connection.subscriptions.swap_remove(at);
         if let Some(moved) = connection.subscriptions.get(at) {
             self.channels.entries[moved.channel as usize].subscribers[moved.slot as usize].subscription =
@@ -173,6 +179,9 @@ impl Shard {
             self.channels.gauges.channels.fetch_sub(1, Ordering::Relaxed);
         }
         self.channels.gauges.subscriptions.fetch_sub(1, Ordering::Relaxed);
+        if waited_for_page {
+            self.mark_dirty(index);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::event::Event;
 use crate::handshake::Opening;
 use crate::hub::Permit;
+use crate::log::{Cursor, Page};
 use crate::random::RandomId;
 use crate::socketio::ack::AckSink;
 use crate::socketio::namespace::Namespace;
@@ -112,6 +113,12 @@ pub(crate) enum Command {
     Disconnect { socket: Arc<SocketInner>, close: bool },
     /// Ends the transport of a socket's connection, so that the client comes back.
     CloseTransport { socket: Arc<SocketInner>, code: u16 },
+    /// A page for a connection that catches up, with the cursors it was read for.
+    Page {
+        key: Key,
+        ticket: u32,
+        outcome: Result<(Vec<Cursor>, Page)>,
+    },
     /// Ends every connection.
     CloseAll,
     /// Ends every connection, then the shard's thread.

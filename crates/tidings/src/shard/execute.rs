@@ -79,6 +79,7 @@ impl Shard {
                     self.close_transport(socket.key.index, code);
                 }
             }
+            Command::Page { key, ticket, outcome } => self.page_came(key, ticket, outcome),
             Command::CloseAll => self.close_all(),
             Command::Stop => {
                 self.close_all();

@@ -2,14 +2,16 @@
 //! and catching up, for those that fell behind.
 
 use std::io::IoSlice;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::{Farewell, Shard};
 use crate::channel::Channel;
-use crate::connection::{Connection, Pace, Phase, Transport};
-use crate::id::EventId;
+use crate::connection::{Connection, Key, Pace, Phase, Transport};
+use crate::error::Result;
 use crate::limits::{PAGE_EVENTS_MAX, WRITE_CHUNKS_MAX};
-use crate::log::{Cursor, Page, PageLimit};
+use crate::log::{Cursor, Log, Page, PageLimit};
+use crate::shard::command::Command;
 use crate::socketio::reason::Reason;
 use crate::transport::engineio::PollReply;
 use crate::wire::{self, Wire};
@@ -49,7 +51,9 @@ impl Shard {
                         self.drained(index);
                         return;
                     }
-                    self.catch_up(index);
+                    if !self.catch_up(index) {
+                        return;
+                    }
                 }
                 Written::Blocked => {
                     if !connection.blocked {
@@ -90,14 +94,17 @@ impl Shard {
         }
     }
 
-    /// Reads a page of what a lagging connection has not yet got.
-    fn catch_up(&mut self, index: u32) {
+    /// Reads a page of what a lagging connection has not yet got; false when that has to wait for the disk.
+    fn catch_up(&mut self, index: u32) -> bool {
         let until = self.position;
-        let server = std::sync::Arc::clone(&self.server);
+        let server = Arc::clone(&self.server);
         let connection = &self.connections[index as usize];
         let Pace::Lagging { from } = connection.pace else {
-            return;
+            return true;
         };
+        if connection.page.is_some() {
+            return false;
+        }
         let cursors: Vec<Cursor> = connection
             .subscriptions
             .iter()
@@ -110,9 +117,63 @@ impl Shard {
             events: PAGE_EVENTS_MAX,
             bytes: server.hub.limits.outbox_bytes,
         };
-        let page = server.hub.log.read(&cursors, until, limit);
+        match server.hub.log.read_tail(&cursors, until, limit) {
+            Some(page) => {
+                self.take_page(index, &cursors, &page);
+                true
+            }
+            None => {
+                self.ask_for_page(index, cursors, until, limit);
+                false
+            }
+        }
+    }
+
+    /// Has a page read from the store, on a thread that may wait for the disk. It comes back as a command.
+    fn ask_for_page(&mut self, index: u32, cursors: Vec<Cursor>, until: u64, limit: PageLimit) {
+        let server = Arc::clone(&self.server);
+        let ticket = self.next_task();
+        let connection = &mut self.connections[index as usize];
+        connection.page = Some(ticket);
+        let key = connection.key;
+        let Some(runtime) = self.server.application_runtime() else {
+            return;
+        };
+        runtime.spawn(async move {
+            let read = move |log: &dyn Log| log.read(&cursors, until, limit).map(|page| (cursors, page));
+            let outcome = server.hub.read(read).await;
+            let page = Command::Page { key, ticket, outcome };
+            server.hub.send(key.shard, page);
+        });
+    }
+
+    /// A page has come from the store. One that was asked for before the subscriptions changed is of no use.
+    pub(super) fn page_came(&mut self, key: Key, ticket: u32, outcome: Result<(Vec<Cursor>, Page)>) {
+        let Some(connection) = self.get(key) else { return };
+        if connection.page != Some(ticket) {
+            return;
+        }
+        connection.page = None;
+        match outcome {
+            Ok((cursors, page)) => {
+                self.take_page(key.index, &cursors, &page);
+                self.mark_dirty(key.index);
+            }
+            Err(error) => {
+                tracing::error!(%error, "a client can't catch up: the log can't be read");
+                self.close_transport(key.index, 1012);
+            }
+        }
+    }
+
+    /// Gives a lagging connection a page of what it missed.
+    fn take_page(&mut self, index: u32, cursors: &[Cursor], page: &Page) {
+        let server = Arc::clone(&self.server);
+        let Pace::Lagging { from } = self.connections[index as usize].pace else {
+            return;
+        };
         if !page.gaps.is_empty() {
-            self.push_gap(index, &cursors, &page, from);
+            self.push_gap(index, cursors, page, from);
         }
         for (cursor, event) in &page.events {
             self.release_deferred(index, event.seq - 1);
@@ -131,7 +192,7 @@ impl Shard {
             );
             connection.outbox.push(chunk);
         }
-        if page.next >= until {
+        if page.next >= self.position {
             self.release_deferred(index, u64::MAX);
             self.connections[index as usize].pace = Pace::Live;
         } else {
@@ -154,7 +215,7 @@ impl Shard {
     /// Tells a client which of its channels lost events that it should have had: `gap` with `{channels, next}`.
     fn push_gap(&mut self, index: u32, cursors: &[Cursor], page: &Page, from: u64) {
         let names: Vec<&str> = page.gaps.iter().map(|gap| shown(&cursors[*gap].channel)).collect();
-        let next = EventId::new(self.server.hub.epoch, from);
+        let next = self.server.hub.id(from);
         tracing::debug!(channels = ?names, %next, "a slow client has a gap");
         let arguments = serde_json::json!({ "channels": names, "next": next }).to_string();
         let connection = &mut self.connections[index as usize];

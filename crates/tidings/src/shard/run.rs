@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -70,7 +71,7 @@ async fn turns(cell: Rc<Cell>) {
     let tick = server.config.sweep_tick();
     let mut sweep = tokio::time::interval(tick);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut queue = Vec::new();
+    let mut queue = VecDeque::new();
     loop {
         let is_idle = cell.state.borrow().is_idle();
         let mut swept = false;
@@ -108,22 +109,31 @@ async fn turns(cell: Rc<Cell>) {
 }
 
 impl Shard {
-    /// Carries out what is queued, at most so much that the flush does not wait long; true when nothing is left.
-    fn turn(&mut self, queue: &mut Vec<Queued>, position: u64) -> bool {
+    /// Carries out what is queued and due, at most so much that the flush does not wait long; true when nothing is left. What
+    /// comes after an event that is not yet kept stays in the queue: the log wakes this shard when it is.
+    fn turn(&mut self, queue: &mut VecDeque<Queued>, position: u64) -> bool {
         self.tick();
         self.is_in_turn = true;
-        let taken = queue.len().min(4 * TURN_EVENTS_MAX);
-        for Queued { after, command } in queue.drain(..taken) {
-            self.advance(after);
-            self.execute(command);
+        let mut taken = 0;
+        let mut is_all = true;
+        while queue.front().is_some_and(|queued| queued.after <= position) {
+            if taken == 4 * TURN_EVENTS_MAX {
+                is_all = false;
+                break;
+            }
+            taken += 1;
+            if let Some(Queued { after, command }) = queue.pop_front() {
+                self.advance(after);
+                self.execute(command);
+            }
         }
-        if queue.is_empty() {
+        if is_all {
             self.advance(position);
         }
         self.flush_dirty();
         self.resume_postponed();
         self.is_in_turn = false;
-        queue.is_empty() && self.dirty.is_empty()
+        is_all && self.dirty.is_empty()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Broadcast: an event, or an action, for a set of sockets.
 
-use std::future::{IntoFuture, Ready, ready};
+use std::future::IntoFuture;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,33 +14,47 @@ use super::namespace::{Behaviour, Namespace};
 use super::socket::Socket;
 use crate::channel::Channel;
 use crate::error::Result;
-use crate::event::{self, Draft, Event, Message};
+use crate::event::{self, Draft, Event, Message, PublishKey};
 use crate::id::EventId;
+use crate::log::{Appending, Receipt};
 use crate::server::Server;
 use crate::shard::command::{Action, BroadcastKind, Command, Selection};
 
 /// What [`Io::emit`](super::io::Io::emit) and its sisters answer. It needs no await: the event is on its way. Awaited, it
-/// gives the event's id, none for what is not logged.
+/// gives the event's id once it is kept, none for what is not logged.
 #[derive(Debug)]
 pub struct Emitted {
-    outcome: Result<Option<EventId>>,
+    outcome: Result<Option<Appending>>,
 }
 
 impl Emitted {
-    pub(crate) fn new(outcome: Result<Option<EventId>>) -> Self {
-        if let Err(error) = &outcome {
+    pub(crate) fn new(outcome: Result<Option<Appending>>) -> Self {
+        if let Err(error) | Ok(Some(Appending::Done(Err(error)))) = &outcome {
             tracing::warn!(%error, "an event can't be emitted");
         }
         Self { outcome }
+    }
+
+    /// Waits until the event is kept: its id, whether it had been published before under its key, and what it survives; none for
+    /// what is not logged.
+    ///
+    /// # Errors
+    /// When it can't be emitted; `key_conflict` when its key was used for other content; `store_full` or `unavailable` when it
+    /// can't be kept.
+    pub async fn receipt(self) -> Result<Option<Receipt>> {
+        match self.outcome? {
+            Some(appending) => appending.await.map(Some),
+            None => Ok(None),
+        }
     }
 }
 
 impl IntoFuture for Emitted {
     type Output = Result<Option<EventId>>;
-    type IntoFuture = Ready<Self::Output>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        ready(self.outcome)
+        Box::pin(async move { Ok(self.receipt().await?.map(|receipt| receipt.id)) })
     }
 }
 
@@ -82,6 +97,7 @@ pub struct Broadcast {
     is_volatile: bool,
     timeout: Duration,
     user: Option<Arc<str>>,
+    key: Option<Arc<str>>,
 }
 
 impl Broadcast {
@@ -95,6 +111,7 @@ impl Broadcast {
             without: None,
             is_volatile: false,
             user: None,
+            key: None,
         }
     }
 
@@ -143,6 +160,13 @@ impl Broadcast {
         self
     }
 
+    /// Makes the publish one that can be tried again: within five minutes at least, the same publisher's same event under the
+    /// same key in the same rooms is kept and delivered once. Volatile events have no use for it.
+    pub fn key(mut self, key: impl Into<Arc<str>>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
     /// Emits an event. Awaiting the answer is not needed.
     pub fn emit(&self, name: &str, arguments: impl Emit) -> Emitted {
         Emitted::new(event::check_name(name).and_then(|()| self.try_emit(name, &arguments)))
@@ -158,23 +182,23 @@ impl Broadcast {
         }
     }
 
-    fn try_emit(&self, name: &str, arguments: &impl Emit) -> Result<Option<EventId>> {
+    fn try_emit(&self, name: &str, arguments: &impl Emit) -> Result<Option<Appending>> {
         let encoded = arguments::encode(arguments)?;
         self.try_emit_encoded(name, encoded)
     }
 
     /// Emits arguments that are encoded already: comma-separated JSON values, passed on as they are.
-    pub(crate) fn try_emit_encoded(&self, name: &str, encoded: arguments::Encoded) -> Result<Option<EventId>> {
+    pub(crate) fn try_emit_encoded(&self, name: &str, encoded: arguments::Encoded) -> Result<Option<Appending>> {
         let hub = &self.server.hub;
-        let mut id = None;
+        let mut last = None;
         for draft in self.drafts(name, encoded)? {
             if self.is_volatile {
                 self.send_unlogged(draft, &BroadcastKind::Volatile);
             } else {
-                id = Some(hub.publish(draft));
+                last = Some(hub.publish(draft));
             }
         }
-        Ok(id)
+        Ok(last)
     }
 
     fn send_unlogged(&self, draft: Draft, kind: &BroadcastKind) {
@@ -343,6 +367,10 @@ impl Broadcast {
                 except,
                 message: message.clone(),
                 user: self.user.clone(),
+                key: self.key.as_ref().map(|key| PublishKey {
+                    publisher: self.user.clone().unwrap_or_default(),
+                    key: Arc::clone(key),
+                }),
             }
         });
         Ok(drafts.collect())

@@ -255,7 +255,7 @@ impl Io {
     /// The position of the log: the id of the last event that was published.
     pub fn cursor(&self) -> crate::EventId {
         let hub = &self.server.hub;
-        crate::EventId::new(hub.epoch, hub.log.position())
+        hub.id(hub.log.position())
     }
 
     /// Whether a name is the id of a socket of this process, be it gone or not: such a room is that socket's own, and a server

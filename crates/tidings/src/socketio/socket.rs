@@ -309,7 +309,7 @@ impl<U: Send + Sync + 'static> Socket<U> {
         Emitted::new(self.try_emit(name, &arguments))
     }
 
-    fn try_emit(&self, name: &str, arguments: &impl Emit) -> Result<Option<crate::EventId>> {
+    fn try_emit(&self, name: &str, arguments: &impl Emit) -> Result<Option<crate::log::Appending>> {
         event::check_name(name)?;
         let encoded = arguments::encode(arguments)?;
         let message = Message {
@@ -323,6 +323,7 @@ impl<U: Send + Sync + 'static> Socket<U> {
             except: SmallVec::new(),
             message,
             user: None,
+            key: None,
         };
         Ok(Some(
             self.inner.server.hub.publish_to_shard(draft, self.inner.key.shard),

@@ -134,6 +134,7 @@ impl Shard {
             waker: None,
             outbox: Outbox::default(),
             pace: Pace::Live,
+            page: None,
             phase: Phase::Open,
             dirty: false,
             blocked: false,
@@ -167,7 +168,7 @@ impl Shard {
         .encode()
     }
 
-    fn next_task(&mut self) -> u32 {
+    pub(crate) fn next_task(&mut self) -> u32 {
         self.tasks = self.tasks.wrapping_add(1);
         self.tasks
     }
