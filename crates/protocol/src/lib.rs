@@ -7,6 +7,11 @@
 //! - [`engineio`]: a session over WebSocket or HTTP long-polling: handshake, heartbeat, messages (Engine.IO v4).
 //! - [`socketio`]: namespaces, events, acks and attachments inside those messages (Socket.IO v5).
 //!
+//! Everybody else gets the same events as JSON:
+//!
+//! - [`json`]: an event as one object, and Socket.IO's arguments as its data and back.
+//! - [`sse`]: that in an event stream, for `EventSource`.
+//!
 //! **Payloads pass through.** Socket.IO's JSON is not parsed into values and written again, since that loses what the
 //! values cannot hold: half a surrogate pair, a number of thirty digits, the order of keys. A payload is checked once, in one pass, and
 //! from then on is a slice of the text that arrived. An event that is passed on to a thousand others is therefore encoded by
@@ -43,5 +48,7 @@
 //! ```
 
 pub mod engineio;
+pub mod json;
 pub mod socketio;
+pub mod sse;
 pub mod websocket;

@@ -30,7 +30,6 @@
 
 mod decode;
 mod encode;
-mod json;
 mod payload;
 mod placeholder;
 
@@ -38,6 +37,8 @@ pub use decode::decode;
 pub use encode::{write_ack, write_connect, write_connect_error, write_disconnect, write_event};
 pub use payload::{Event, ack_arguments, count_arguments, event, is_reserved_event, split_arguments};
 pub use placeholder::check_placeholders;
+
+use crate::json::Unexpected;
 
 /// What a packet is for: its first character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -155,4 +156,10 @@ pub enum Error {
         /// How many attachments the packet has.
         attachments: usize,
     },
+}
+
+impl From<Unexpected> for Error {
+    fn from(Unexpected(at): Unexpected) -> Self {
+        Self::Json { at }
+    }
 }

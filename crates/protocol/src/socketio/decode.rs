@@ -1,8 +1,8 @@
 //! From the text of a message to the parts of a packet.
 
-use super::json::{Reader, Skip};
 use super::{Error, Packet, PacketType};
 use crate::engineio::RECORD_SEPARATOR;
+use crate::json::{Reader, Skip};
 
 /// Reads a packet that a client sent: `text` is the data of an Engine.IO message.
 ///

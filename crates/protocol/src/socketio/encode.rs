@@ -3,7 +3,7 @@
 //! Without Engine.IO's leading `4`. JSON that is given raw is copied as it is: it is the caller's word that it is well-formed.
 
 use super::PacketType;
-use super::json::write_string as string;
+use crate::json::write_string as string;
 
 /// Appends the yes to a CONNECT: `0[/namespace,]{"sid":"…"}`, with `"pid":"…"` where the session can be recovered.
 ///

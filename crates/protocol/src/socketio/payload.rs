@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::Error;
-use super::json::{RawString, Reader, Skip};
+use crate::json::{RawString, Reader, Skip};
 
 /// What must not be an event's name, since libraries on either side give these a meaning of their own.
 const RESERVED: [&str; 6] = [
@@ -63,7 +63,7 @@ pub fn event(data: &str) -> Result<Event<'_>, Error> {
     } else if reader.take(b']') {
         ""
     } else {
-        return Err(reader.unexpected());
+        return Err(reader.unexpected().into());
     };
     reader.end()?;
     Ok(Event { name, arguments })
@@ -114,7 +114,7 @@ fn elements<'a>(data: &'a str, reader: &mut Reader<'_>) -> Result<&'a str, Error
             return Ok(&data[start..end]);
         }
         if !reader.take(b',') {
-            return Err(reader.unexpected());
+            return Err(reader.unexpected().into());
         }
     }
 }
@@ -158,7 +158,7 @@ pub fn split_arguments(arguments: &str) -> Result<Vec<&RawValue>, Error> {
             return Ok(values);
         }
         if !reader.take(b',') {
-            return Err(reader.unexpected());
+            return Err(reader.unexpected().into());
         }
     }
 }

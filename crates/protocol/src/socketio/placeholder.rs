@@ -1,7 +1,7 @@
 //! `{"_placeholder":true,"num":n}`: where attachment n belongs.
 
 use super::Error;
-use super::json::{Reader, Visitor};
+use crate::json::{Reader, Visitor, string_text};
 
 /// Checks that each placeholder in the payload of a binary packet names one of its attachments.
 ///
@@ -30,7 +30,7 @@ pub fn check_placeholders(data: &str, attachments: usize) -> Result<(), Error> {
     loop {
         reader.value(&mut check)?;
         if !reader.take(b',') {
-            return reader.end();
+            return Ok(reader.end()?);
         }
     }
 }
@@ -76,21 +76,18 @@ impl Check {
 }
 
 impl Visitor for Check {
-    fn open(&mut self, _object: bool) {
+    type Error = Error;
+
+    fn open(&mut self, _object: bool, _at: usize) {
         self.note("");
         self.levels.push(0);
     }
 
     fn key(&mut self, raw: &str) {
-        self.key = match raw {
-            r#""_placeholder""# => Key::Placeholder,
-            r#""num""# => Key::Num,
-            _ if !raw.contains('\\') => Key::Other,
-            _ => match serde_json::from_str::<String>(raw).as_deref() {
-                Ok("_placeholder") => Key::Placeholder,
-                Ok("num") => Key::Num,
-                _ => Key::Other,
-            },
+        self.key = match string_text(raw).as_deref() {
+            Some("_placeholder") => Key::Placeholder,
+            Some("num") => Key::Num,
+            _ => Key::Other,
         };
     }
 
@@ -98,7 +95,7 @@ impl Visitor for Check {
         self.note(raw);
     }
 
-    fn close(&mut self) -> Result<(), Error> {
+    fn close(&mut self, _object: bool, _end: usize) -> Result<(), Error> {
         let level = self.levels.pop().unwrap_or_default();
         if level & PLACEHOLDER != 0 && level & NUM_VALID == 0 {
             return Err(Error::Placeholder {

@@ -3,65 +3,83 @@
 //! Why not serde_json: a packet needs *where* its values lie (name, arguments, placeholders) more than what they are, in one pass,
 //! without recursion. The grammar is RFC 8259; a test holds this reader against serde_json's on the same texts.
 
-use super::Error;
+use std::borrow::Cow;
+
+/// The text is not JSON, or has something behind its end; here, in bytes from its beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unexpected(pub(crate) usize);
 
 /// Is told what a walk meets. What it leaves out costs nothing.
-pub(super) trait Visitor {
-    /// An array or an object begins.
-    fn open(&mut self, _object: bool) {}
+pub(crate) trait Visitor {
+    /// What can be wrong with what it meets, besides that it is no JSON.
+    type Error: From<Unexpected>;
+
+    /// An array or an object begins, with its bracket at `_at`.
+    fn open(&mut self, _object: bool, _at: usize) {}
     /// A key of the innermost object, in its quotes, as sent.
     fn key(&mut self, _raw: &str) {}
     /// A string, number, `true`, `false` or `null`, as sent.
     fn scalar(&mut self, _raw: &str) {}
-    /// The innermost array or object ends.
+    /// The innermost array or object ends, before `_end`.
     ///
     /// # Errors
     /// Whatever is wrong with it ends the walk.
-    fn close(&mut self) -> Result<(), Error> {
+    fn close(&mut self, _object: bool, _end: usize) -> Result<(), Self::Error> {
         Ok(())
     }
 }
 
 /// Only the grammar matters.
-pub(super) struct Skip;
-impl Visitor for Skip {}
+pub(crate) struct Skip;
+impl Visitor for Skip {
+    type Error = Unexpected;
+}
 
 /// A string where it lies.
-pub(super) struct RawString<'a> {
+pub(crate) struct RawString<'a> {
     /// With its quotes.
-    pub(super) raw: &'a str,
+    pub(crate) raw: &'a str,
     /// Whether there is a backslash in it.
-    pub(super) escaped: bool,
+    pub(crate) escaped: bool,
+}
+
+/// What a string says; `raw` is the string as sent, in its quotes. Nothing for one that holds half a surrogate pair.
+pub(crate) fn string_text(raw: &str) -> Option<Cow<'_, str>> {
+    if raw.contains('\\') {
+        serde_json::from_str(raw).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(&raw[1..raw.len() - 1]))
+    }
 }
 
 /// A place in a JSON text.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         Self { text, at: 0 }
     }
 
     /// How far it has come, in bytes.
-    pub(super) fn at(&self) -> usize {
+    pub(crate) fn at(&self) -> usize {
         self.at
     }
 
     /// Goes on by this many bytes, which another has read.
-    pub(super) fn skip(&mut self, bytes: usize) {
+    pub(crate) fn skip(&mut self, bytes: usize) {
         self.at += bytes;
     }
 
     /// The error for what stands here.
-    pub(super) fn unexpected(&self) -> Error {
-        Error::Json { at: self.at }
+    pub(crate) fn unexpected(&self) -> Unexpected {
+        Unexpected(self.at)
     }
 
     /// The next byte that is not space, not yet taken.
-    pub(super) fn peek(&mut self) -> Option<u8> {
+    pub(crate) fn peek(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
         loop {
             match bytes.get(self.at) {
@@ -72,14 +90,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes `byte`, with the space before it, if it is next.
-    pub(super) fn take(&mut self, byte: u8) -> bool {
+    pub(crate) fn take(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
         found
     }
 
     /// Checks that only space is left.
-    pub(super) fn end(&mut self) -> Result<(), Error> {
+    pub(crate) fn end(&mut self) -> Result<(), Unexpected> {
         match self.peek() {
             None => Ok(()),
             Some(_) => Err(self.unexpected()),
@@ -87,7 +105,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes one value of any kind.
-    pub(super) fn value<V: Visitor>(&mut self, visitor: &mut V) -> Result<(), Error> {
+    pub(crate) fn value<V: Visitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
         let mut nesting = Nesting::default();
         loop {
             if let Some(object) = self.opens_or_scalar(visitor)? {
@@ -99,7 +117,7 @@ impl<'a> Reader<'a> {
                     continue;
                 }
                 nesting.pop();
-                visitor.close()?;
+                visitor.close(object, self.at)?;
             }
             // A value has ended here; what may follow is up to what it lies in.
             loop {
@@ -113,22 +131,22 @@ impl<'a> Reader<'a> {
                     break;
                 }
                 if !self.closes(object) {
-                    return Err(self.unexpected());
+                    return Err(self.unexpected().into());
                 }
                 nesting.pop();
-                visitor.close()?;
+                visitor.close(object, self.at)?;
             }
         }
     }
 
     /// Takes `[` (answers false), `{` (true), or a whole scalar (nothing).
-    fn opens_or_scalar<V: Visitor>(&mut self, visitor: &mut V) -> Result<Option<bool>, Error> {
+    fn opens_or_scalar<V: Visitor>(&mut self, visitor: &mut V) -> Result<Option<bool>, Unexpected> {
         let first = self.peek();
         let raw = match first {
             Some(b'{' | b'[') => {
                 let object = first == Some(b'{');
                 self.at += 1;
-                visitor.open(object);
+                visitor.open(object, self.at - 1);
                 return Ok(Some(object));
             }
             Some(b'"') => self.string()?.raw,
@@ -147,7 +165,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes a key and its colon.
-    fn key<V: Visitor>(&mut self, visitor: &mut V) -> Result<(), Error> {
+    fn key<V: Visitor>(&mut self, visitor: &mut V) -> Result<(), Unexpected> {
         if self.peek() != Some(b'"') {
             return Err(self.unexpected());
         }
@@ -159,7 +177,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn word(&mut self, word: &str) -> Result<&'a str, Error> {
+    fn word(&mut self, word: &str) -> Result<&'a str, Unexpected> {
         let rest = &self.text[self.at..];
         if !rest.starts_with(word) {
             return Err(self.unexpected());
@@ -169,7 +187,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes a string; its opening quote is next.
-    pub(super) fn string(&mut self) -> Result<RawString<'a>, Error> {
+    pub(crate) fn string(&mut self) -> Result<RawString<'a>, Unexpected> {
         let bytes = self.text.as_bytes();
         let start = self.at;
         let mut escaped = false;
@@ -192,7 +210,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes a backslash and what belongs to it. Halves of surrogate pairs pass: JSON allows them.
-    fn escape(&mut self) -> Result<(), Error> {
+    fn escape(&mut self) -> Result<(), Unexpected> {
         let bytes = self.text.as_bytes();
         match bytes.get(self.at + 1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
@@ -209,7 +227,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes a number; its first character is next.
-    pub(super) fn number(&mut self) -> Result<&'a str, Error> {
+    pub(crate) fn number(&mut self) -> Result<&'a str, Unexpected> {
         let start = self.at;
         self.take_any(b"-");
         if !self.take_any(b"0") {
@@ -234,7 +252,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes at least one digit.
-    fn digits(&mut self) -> Result<(), Error> {
+    fn digits(&mut self) -> Result<(), Unexpected> {
         let rest = &self.text.as_bytes()[self.at..];
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         if digits == 0 {
@@ -247,7 +265,7 @@ impl<'a> Reader<'a> {
 
 /// Where the plain text of a string that goes on at `at` ends: at a quote, a backslash, a control character, or at the
 /// end of `bytes`. Eight bytes at a time, since strings are most of what is sent.
-fn plain_end(bytes: &[u8], mut at: usize) -> usize {
+pub(crate) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
     // In each byte that is zero, and perhaps in some above the first of these, the high bit; so the lowest tells.
@@ -300,30 +318,4 @@ impl Nesting {
     fn innermost(&self) -> Option<bool> {
         (self.depth > 0).then_some(self.word & 1 == 1)
     }
-}
-
-/// Appends a text as a JSON string.
-pub(super) fn write_string(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    loop {
-        let end = plain_end(bytes, at);
-        out.extend_from_slice(&bytes[at..end]);
-        let Some(&byte) = bytes.get(end) else {
-            break;
-        };
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            b'\n' => out.extend_from_slice(br"\n"),
-            control => {
-                const HEX: &[u8; 16] = b"0123456789abcdef";
-                let (high, low) = (control >> 4, control & 15);
-                out.extend_from_slice(br"\u00");
-                out.extend_from_slice(&[HEX[usize::from(high)], HEX[usize::from(low)]]);
-            }
-        }
-        at = end + 1;
-    }
-    out.push(b'"');
 }
