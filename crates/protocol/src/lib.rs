@@ -49,6 +49,7 @@
 
 pub mod engineio;
 pub mod json;
+pub mod plain;
 pub mod socketio;
 pub mod sse;
 pub mod websocket;

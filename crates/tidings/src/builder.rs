@@ -35,6 +35,7 @@ impl Default for Builder {
                 ping_timeout: Duration::from_secs(20),
                 upgrade_timeout: Duration::from_secs(10),
                 connect_timeout: Duration::from_secs(45),
+                handshake_timeout: Duration::from_secs(10),
                 ack_timeout: Duration::from_secs(10),
                 polling: true,
                 websocket: true,
@@ -129,6 +130,12 @@ impl Builder {
     /// How long a client may take to enter its first namespace. Default 45 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.config.connect_timeout = timeout;
+        self
+    }
+
+    /// How long the client of a plain WebSocket may take to say who it is, if its request did not. Default 10 s; zero is no limit.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.config.handshake_timeout = timeout;
         self
     }
 

@@ -51,6 +51,11 @@ impl Channel {
         }
     }
 
+    /// The name that clients see.
+    pub(crate) fn shown(&self) -> &str {
+        self.room_name().unwrap_or(&self.0)
+    }
+
     /// The room's name as the application knows it; none for the channel of everyone.
     pub(crate) fn room_name(&self) -> Option<&str> {
         if !self.0.starts_with('/') {

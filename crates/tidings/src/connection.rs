@@ -12,10 +12,13 @@ use tokio::sync::oneshot;
 use crate::handshake::Opening;
 use crate::hub::Permit;
 use crate::outbox::Outbox;
+use crate::plain::Plain;
+use crate::plain::pipe::Pipe;
 use crate::random::RandomId;
 use crate::socketio::client::Client;
 use crate::transport::engineio::{PollReply, PostReply};
 use crate::transport::link::Link;
+use crate::wire::Wire;
 
 /// Where a connection lives. A key outlives its connection without harm: the generation tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,6 +33,8 @@ pub(crate) struct Connection {
     /// The Engine.IO session id: who knows it may speak for this client.
     pub(crate) sid: RandomId,
     pub(crate) transport: Transport,
+    /// How what it gets is encoded.
+    pub(crate) wire: Wire,
     /// A WebSocket that wants to take over from polling.
     pub(crate) probe: Option<Box<Probe>>,
     /// Of the task that reads the link; writes that would block register it too.
@@ -38,6 +43,8 @@ pub(crate) struct Connection {
     pub(crate) pace: Pace,
     /// While lagging: the page that is being read from the store for it.
     pub(crate) page: Option<u32>,
+    /// The client knows that it has a gap in all of its channels: the next page need not say so.
+    pub(crate) gap_told: bool,
     pub(crate) phase: Phase,
     /// It is in the shard's list of connections to write to.
     pub(crate) dirty: bool,
@@ -58,13 +65,20 @@ pub(crate) struct Connection {
     pub(crate) opened_ms: u64,
     /// What the client said when it came; gone once no CONNECT can need it.
     pub(crate) opening: Option<Arc<Opening>>,
+    /// Its Socket.IO side.
     pub(crate) client: Client,
-    pub(crate) _permit: Permit,
+    /// What it is instead, if it does not speak Socket.IO.
+    pub(crate) plain: Option<Box<Plain>>,
+    pub(crate) _permit: Option<Permit>,
 }
 
 pub(crate) enum Transport {
     WebSocket(Socket),
     Polling(Box<Polling>),
+    /// The body of an HTTP answer that goes on.
+    Stream(Arc<Pipe>),
+    /// An HTTP request that waits for the next event.
+    Waiter(Option<oneshot::Sender<Bytes>>),
 }
 
 /// A WebSocket over a byte stream.
@@ -155,25 +169,37 @@ impl Connection {
     pub(crate) fn socket_mut(&mut self) -> Option<&mut Socket> {
         match &mut self.transport {
             Transport::WebSocket(socket) => Some(socket),
-            Transport::Polling(_) => None,
+            _ => None,
         }
     }
 
     pub(crate) fn polling_mut(&mut self) -> Option<&mut Polling> {
         match &mut self.transport {
-            Transport::WebSocket(_) => None,
             Transport::Polling(polling) => Some(polling),
+            _ => None,
         }
     }
 
     /// Who asks and never listens is not read from, so that it can't grow; nor is one whose handlers are behind.
     pub(crate) fn is_paused(&self, outbox_bytes_max: usize) -> bool {
-        self.is_full(outbox_bytes_max) || (self.is_open() && self.client.is_behind())
+        let is_behind = match &self.plain {
+            Some(plain) => plain.is_behind(),
+            None => self.client.is_behind(),
+        };
+        self.is_full(outbox_bytes_max) || (self.is_open() && is_behind)
     }
 
     /// More waits to be written than should.
     pub(crate) fn is_full(&self, outbox_bytes_max: usize) -> bool {
         self.is_open() && (self.outbox.bytes() > outbox_bytes_max || self.pace != Pace::Live)
+    }
+
+    /// What it has been given, or will have once its outbox is written, when the shard is at `position`.
+    pub(crate) fn delivered(&self, position: u64) -> u64 {
+        match self.pace {
+            Pace::Live => position,
+            Pace::Lagging { from } => from,
+        }
     }
 
     /// Wakes the reader if it waits and may read again.

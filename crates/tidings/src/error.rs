@@ -210,6 +210,13 @@ impl Error {
         }
     }
 
+    /// The HTTP status that goes with the code; 400 for a code of the application's own.
+    pub fn status(&self) -> http::StatusCode {
+        let code = Code::ALL.iter().find(|code| code.as_str() == self.code());
+        let status = code.map_or(400, |code| code.status());
+        http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
     /// `{"ok":false,"code":…,"message":…}` with `data` where there is some.
     pub(crate) fn to_ack_json(&self) -> String {
         #[derive(Serialize)]
@@ -235,6 +242,44 @@ impl Error {
             Some(data) => data.get().to_owned(),
             None => serde_json::json!({ "code": self.code() }).to_string(),
         }
+    }
+}
+
+impl axum::response::IntoResponse for Error {
+    /// A problem document (RFC 9457) with `code` beside its own members.
+    fn into_response(self) -> axum::response::Response {
+        #[derive(Serialize)]
+        struct Problem<'a> {
+            title: &'a str,
+            status: u16,
+            code: &'a str,
+            detail: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            data: Option<&'a RawValue>,
+        }
+        if let Some(source) = self.source() {
+            tracing::error!(%source, "a request failed");
+        }
+        let status = self.status();
+        // `about:blank`, the type left out, goes with the status' own phrase (section 4.2.1).
+        let problem = Problem {
+            title: status.canonical_reason().unwrap_or_default(),
+            status: status.as_u16(),
+            code: self.code(),
+            detail: self.message(),
+            data: self.data(),
+        };
+        let body = serde_json::to_string(&problem).unwrap_or_default();
+        let headers = [
+            (http::header::CONTENT_TYPE, "application/problem+json"),
+            (http::header::CACHE_CONTROL, "no-store"),
+        ];
+        let mut response = (status, headers, body).into_response();
+        if status == http::StatusCode::UNAUTHORIZED {
+            let scheme = http::HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(http::header::WWW_AUTHENTICATE, scheme);
+        }
+        response
     }
 }
 

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use crate::channel::Channel;
 use crate::error::{Code, Error};
+use crate::limits::PUBLISH_KEY_BYTES_MAX;
 
 /// The longest event name, in bytes.
 pub const EVENT_NAME_BYTES_MAX: usize = 128;
@@ -91,6 +92,18 @@ pub(crate) fn check_name(name: &str) -> Result<(), Error> {
         return Ok(());
     };
     Err(Error::coded(Code::BadRequest, problem))
+}
+
+/// Whether a publish may be known by `key`.
+///
+/// # Errors
+/// `bad_request` when it is empty, longer than 128 bytes, or has control characters.
+pub(crate) fn check_key(key: &str) -> Result<(), Error> {
+    if key.is_empty() || key.len() > PUBLISH_KEY_BYTES_MAX || key.chars().any(char::is_control) {
+        let problem = "a `key` has 1 to 128 bytes and no control characters";
+        return Err(Error::coded(Code::BadRequest, problem));
+    }
+    Ok(())
 }
 
 /// Names that clients take for something else than an application's event.

@@ -13,6 +13,7 @@ use crate::error::{Code, Error, Result};
 
 /// The HTTP request a connection began with, in one compact allocation: `http`'s own types would keep the
 /// server's whole read buffer alive.
+#[derive(Default)]
 pub(crate) struct Opening {
     /// Names and values one after another.
     text: Box<str>,

@@ -15,6 +15,7 @@ use crate::id::{Epoch, EventId};
 use crate::limits::{Limits, READERS_MAX};
 use crate::log::memory::{MemoryLog, Retention};
 use crate::log::{Appending, Log};
+use crate::random::RandomId;
 use crate::shard::command::{Command, Queued};
 
 pub(crate) struct Hub {
@@ -147,6 +148,11 @@ impl Hub {
             inbox.push(Queued { after, command });
         }
         shard.wake();
+    }
+
+    /// Which shard owns the connection of this id.
+    pub(crate) fn shard_of(&self, sid: RandomId) -> u16 {
+        u16::try_from(sid.shard(self.shards.len())).unwrap_or_default()
     }
 
     /// Sends a command of its own to every shard.

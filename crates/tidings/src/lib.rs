@@ -43,6 +43,7 @@
 //! Begin with [`Io`] (also called [`Tidings`]), [`Socket`] and [`Handler`]. How it is built is told in the repository's
 //! ARCHITECTURE.md.
 
+mod access;
 mod builder;
 mod channel;
 mod client_files;
@@ -56,6 +57,7 @@ mod limits;
 mod log;
 mod origin;
 mod outbox;
+mod plain;
 mod presence;
 mod random;
 mod serve;
@@ -65,6 +67,7 @@ mod socketio;
 mod transport;
 mod wire;
 
+pub use access::{Action, Grant, Identity};
 pub use builder::{Builder, Transports};
 pub use channel::CHANNEL_BYTES_MAX;
 pub use error::{Code, Error, Result};
@@ -73,6 +76,8 @@ pub use handshake::Handshake;
 pub use id::{Epoch, EventId, InvalidId};
 pub use limits::Limits;
 pub use log::{Durability, Receipt};
+pub use plain::history::{HistoryPage, HistoryQuery, Published};
+pub use plain::sse::Sse;
 pub use presence::{Presence, PresencePage, PresentUser};
 pub use serve::{Serve, serve};
 pub use server::Counts;

@@ -17,6 +17,8 @@ pub struct Limits {
     pub outbox_bytes: usize,
     /// Binary attachments of a packet. Default 10.
     pub attachments: usize,
+    /// Channels that one client may ask to be subscribed to, on `/ws`, `/sse` and `/poll`. Default 128; 0 is no limit.
+    pub subscriptions: usize,
     /// Namespaces that one connection may enter. Default 1,000.
     pub namespaces: usize,
     /// Connections in all. Default 0: no limit.
@@ -39,6 +41,7 @@ impl Default for Limits {
             messages_burst: 200,
             outbox_bytes: 1 << 20,
             attachments: 10,
+            subscriptions: 128,
             namespaces: 1_000,
             connections: 0,
             connections_per_ip: 0,
@@ -90,3 +93,25 @@ pub(crate) const PAGE_EVENTS_MAX: usize = 1_000;
 
 /// Threads that read from the store at once.
 pub(crate) const READERS_MAX: usize = 4;
+
+/// Events of a page of history, unless the client says how many.
+pub(crate) const HISTORY_EVENTS: usize = 50;
+
+/// Events of a page of history, or of a poll's answer, at the most.
+pub(crate) const HISTORY_EVENTS_MAX: usize = 1_000;
+
+/// Bytes of a page of history, or of a poll's answer, at the most; one event always fits.
+pub(crate) const HISTORY_BYTES_MAX: usize = 1_000_000;
+
+/// A client is warned so long before its credential ends, in milliseconds.
+pub(crate) const EXPIRY_WARNING_MS: u64 = 60_000;
+
+/// How often an event stream tells its cursor, in milliseconds.
+pub(crate) const SSE_HEARTBEAT_MS: u64 = 15_000;
+
+/// A client of an event stream comes back after so long, in milliseconds, and up to [`RETRY_JITTER_MS`] more.
+pub(crate) const RETRY_MS: u64 = 1_000;
+pub(crate) const RETRY_JITTER_MS: u64 = 2_000;
+
+/// The longest publish key, in bytes.
+pub(crate) const PUBLISH_KEY_BYTES_MAX: usize = 128;

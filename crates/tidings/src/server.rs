@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use hashbrown::HashMap;
 use tokio::runtime::Handle;
 
+use crate::access::Access;
 use crate::handshake::KeepHeaders;
 use crate::hub::Hub;
 use crate::origin::Origins;
@@ -24,6 +25,7 @@ pub(crate) struct Server {
     pub(crate) hub: Hub,
     pub(crate) config: Config,
     pub(crate) namespaces: Namespaces,
+    pub(crate) access: Access,
     pub(crate) present: Present,
     pub(crate) socket_ids: SocketIds,
     pub(crate) states: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
@@ -38,6 +40,7 @@ pub(crate) struct Config {
     pub(crate) ping_timeout: Duration,
     pub(crate) upgrade_timeout: Duration,
     pub(crate) connect_timeout: Duration,
+    pub(crate) handshake_timeout: Duration,
     pub(crate) ack_timeout: Duration,
     pub(crate) polling: bool,
     pub(crate) websocket: bool,
@@ -69,6 +72,11 @@ impl Config {
 
     pub(crate) fn connect_timeout_ms(&self) -> u64 {
         milliseconds(self.connect_timeout)
+    }
+
+    /// 0 is no limit.
+    pub(crate) fn handshake_timeout_ms(&self) -> u64 {
+        milliseconds(self.handshake_timeout)
     }
 
     pub(crate) fn allows_upgrade(&self) -> bool {
@@ -103,6 +111,7 @@ impl Server {
             hub,
             config,
             namespaces: Namespaces::new(),
+            access: Access::default(),
             present: Present::default(),
             socket_ids: SocketIds::new(),
             states,

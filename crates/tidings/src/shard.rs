@@ -32,7 +32,7 @@ use crate::server::Server;
 use crate::socketio::driver::Driver;
 use crate::socketio::handler::EnterTask;
 use crate::socketio::reason::Reason;
-use crate::wire::{self, Wire};
+use crate::wire;
 use channels::Channels;
 
 pub(crate) struct Shard {
@@ -55,6 +55,10 @@ pub(crate) struct Shard {
     postponed: Vec<Rc<Driver>>,
     /// Clients that want to enter a namespace: the application is asked then.
     pub(crate) entering: Vec<EnterTask>,
+    /// Plain WebSockets whose messages are to be handled then.
+    pub(crate) asking: Vec<Key>,
+    /// Futures of the application's that are to be started then.
+    pub(crate) asked: Vec<run::Task>,
     /// Links whose reading is to be started then.
     linking: Vec<(Key, u32)>,
     events: Vec<Arc<Event>>,
@@ -83,6 +87,8 @@ impl Shard {
             ready: Vec::new(),
             postponed: Vec::new(),
             entering: Vec::new(),
+            asking: Vec::new(),
+            asked: Vec::new(),
             linking: Vec::new(),
             events: Vec::new(),
             reached_buffer: Vec::new(),
@@ -152,10 +158,10 @@ impl Shard {
     pub(crate) fn push_packet(&mut self, index: u32, packet: &[u8], attachments: &[Bytes]) {
         let position = self.position;
         let Some(connection) = self.at(index) else { return };
-        if !connection.is_open() {
+        if !connection.is_open() || connection.plain.is_some() {
             return;
         }
-        let chunk = wire::frame(Wire::of(&connection.transport), packet, attachments);
+        let chunk = wire::frame(connection.wire, packet, attachments);
         match connection.pace {
             Pace::Live => connection.outbox.push(chunk),
             Pace::Lagging { .. } => connection.deferred.push_back((position, chunk)),
@@ -166,7 +172,7 @@ impl Shard {
     /// Queues an Engine.IO packet without data.
     pub(crate) fn push_control(&mut self, index: u32, packet: &'static [u8]) {
         if let Some(connection) = self.at(index) {
-            let chunk = wire::control(Wire::of(&connection.transport), packet);
+            let chunk = wire::control(connection.wire, packet);
             connection.outbox.push(chunk);
             self.mark_dirty(index);
         }
@@ -195,6 +201,7 @@ impl Shard {
             connection.probe = None;
         }
         self.end_sockets(index, reason);
+        self.end_plain(index);
         self.unsubscribe_all(index);
         self.say_farewell(index, farewell);
     }
@@ -217,6 +224,8 @@ impl Shard {
                 self.mark_dirty(index);
             }
             (Transport::Polling(_), _) => self.end_polling(index, farewell == Farewell::Goodbye),
+            (Transport::Stream(_), _) => self.end_stream(index),
+            (Transport::Waiter(_), _) => self.answer_waiter(index),
         }
     }
 

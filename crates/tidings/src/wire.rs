@@ -2,29 +2,43 @@
 
 use bytes::Bytes;
 use tidings_protocol::websocket::Opcode;
-use tidings_protocol::{engineio, socketio, websocket};
+use tidings_protocol::{engineio, json, socketio, sse, websocket};
 
 use crate::channel::Channel;
-use crate::connection::Transport;
 use crate::event::Event;
 use crate::id::{Epoch, EventId};
 
-/// The framing a connection wants.
+/// How a connection wants what it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wire {
-    /// WebSocket frames.
-    WebSocket,
-    /// Packets of an HTTP long-polling payload.
+    /// Socket.IO packets in WebSocket frames.
+    SocketIo,
+    /// Socket.IO packets of an HTTP long-polling payload.
     Polling,
+    /// JSON in WebSocket frames.
+    Json,
+    /// Server-sent events, all called `message`.
+    Sse,
+    /// Server-sent events under their own names.
+    SseNamed,
+    /// Server-sent events with the data alone.
+    SseRaw,
+    /// Both.
+    SseNamedRaw,
+    /// The whole answer to a poll.
+    Poll,
 }
 
 impl Wire {
-    pub(crate) const COUNT: usize = 2;
+    pub(crate) const COUNT: usize = 8;
 
-    pub(crate) fn of(transport: &Transport) -> Self {
-        match transport {
-            Transport::WebSocket(_) => Wire::WebSocket,
-            Transport::Polling(_) => Wire::Polling,
+    /// The server-sent events that a client asked for.
+    pub(crate) fn sse(is_named: bool, is_raw: bool) -> Self {
+        match (is_named, is_raw) {
+            (false, false) => Wire::Sse,
+            (true, false) => Wire::SseNamed,
+            (false, true) => Wire::SseRaw,
+            (true, true) => Wire::SseNamedRaw,
         }
     }
 }
@@ -49,7 +63,7 @@ impl Encodings {
     }
 }
 
-/// An event as a Socket.IO packet, framed; with `ack` it asks for one.
+/// An event as that wire has it; with `ack` a Socket.IO packet asks for one.
 pub(crate) fn event(
     wire: Wire,
     event: &Event,
@@ -58,6 +72,109 @@ pub(crate) fn event(
     epoch: Epoch,
     ack: Option<u64>,
 ) -> Bytes {
+    match wire {
+        Wire::SocketIo | Wire::Polling => packet(wire, event, channel, envelope, epoch, ack),
+        _ => plain(wire, event, channel, epoch),
+    }
+}
+
+/// An event for a client without Socket.IO.
+fn plain(wire: Wire, event: &Event, channel: &Channel, epoch: Epoch) -> Bytes {
+    let message = &event.draft.message;
+    let id = (event.seq > 0).then(|| EventId::new(epoch, event.seq).to_string());
+    let data = json::data_from_arguments(message.arguments(), &message.attachments);
+    let json = json::Event {
+        id: id.as_deref(),
+        channel: channel.shown(),
+        event: &message.name,
+        data: &data,
+        time: event.time_ms,
+        user: event.draft.user.as_deref(),
+    };
+    let mut out = Vec::with_capacity(128 + data.len());
+    match wire {
+        Wire::SocketIo | Wire::Polling => {}
+        Wire::Json => match presence_change(&message.name) {
+            Some(kind) => {
+                let fields = data.strip_prefix('{').unwrap_or("}");
+                out.extend_from_slice(format!("{{\"type\":\"{kind}\",{fields}").as_bytes());
+                return websocket::frame(Opcode::Text, &[&out]);
+            }
+            None => {
+                json.ws_event(&mut out);
+                return websocket::frame(Opcode::Text, &[&out]);
+            }
+        },
+        _ if presence_change(&message.name).is_some() => {} // only those who can ask hear of presence
+        Wire::Sse | Wire::SseNamed | Wire::SseRaw | Wire::SseNamedRaw => {
+            let name = matches!(wire, Wire::SseNamed | Wire::SseNamedRaw).then_some(&*message.name);
+            if matches!(wire, Wire::SseRaw | Wire::SseNamedRaw) {
+                sse::write_event(&mut out, id.as_deref(), name, &data);
+            } else {
+                let mut envelope = Vec::with_capacity(96 + data.len());
+                json.sse_data(&mut envelope);
+                let envelope = std::str::from_utf8(&envelope).unwrap_or_default();
+                sse::write_event(&mut out, id.as_deref(), name, envelope);
+            }
+        }
+        // What has no id can't be part of an answer that is a cursor.
+        Wire::Poll => {
+            if let Some(id) = &id {
+                let mut events = Vec::with_capacity(128 + data.len());
+                json.poll_event(&mut events);
+                poll_answer(&mut out, &[&events], id, &[]);
+            }
+        }
+    }
+    out.into()
+}
+
+/// Presence changes that an application did not publish: `join` and `leave` where JSON is spoken.
+fn presence_change(name: &str) -> Option<&'static str> {
+    match name {
+        "tidings:join" => Some("join"),
+        "tidings:leave" => Some("leave"),
+        _ => None,
+    }
+}
+
+/// The body of a poll's answer: events as JSON, the next cursor, and the channels with a gap.
+pub(crate) fn poll_answer(out: &mut Vec<u8>, events: &[&[u8]], next: &str, gaps: &[&str]) {
+    out.extend_from_slice(b"{\"events\":[");
+    for (at, event) in events.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(event);
+    }
+    let rest = format!(
+        "],\"next\":\"{next}\",\"gap\":{},\"gaps\":{}}}",
+        !gaps.is_empty(),
+        serde_json::json!(gaps)
+    );
+    out.extend_from_slice(rest.as_bytes());
+}
+
+/// An event as an element of a poll's answer.
+pub(crate) fn poll_event(event: &Event, channel: &Channel, epoch: Epoch) -> Vec<u8> {
+    let message = &event.draft.message;
+    let data = json::data_from_arguments(message.arguments(), &message.attachments);
+    let id = EventId::new(epoch, event.seq).to_string();
+    let json = json::Event {
+        id: Some(&id),
+        channel: channel.shown(),
+        event: &message.name,
+        data: &data,
+        time: event.time_ms,
+        user: event.draft.user.as_deref(),
+    };
+    let mut out = Vec::with_capacity(128 + data.len());
+    json.poll_event(&mut out);
+    out
+}
+
+/// An event as a Socket.IO packet, framed.
+fn packet(wire: Wire, event: &Event, channel: &Channel, envelope: Envelope, epoch: Epoch, ack: Option<u64>) -> Bytes {
     let message = &event.draft.message;
     let mut packet = Vec::with_capacity(64 + message.arguments.len() + message.name.len());
     let namespace = channel.namespace();
@@ -103,7 +220,7 @@ fn metadata(event: &Event, channel: &Channel) -> String {
         user: Option<&'a str>,
     }
     let metadata = Metadata {
-        channel: channel.room_name().unwrap_or(channel.as_str()),
+        channel: channel.shown(),
         time: event.time_ms,
         user: event.draft.user.as_deref(),
     };
@@ -113,15 +230,15 @@ fn metadata(event: &Event, channel: &Channel) -> String {
 /// A Socket.IO packet and its attachments in one chunk, so that nothing can come between them.
 pub(crate) fn frame(wire: Wire, packet: &[u8], attachments: &[Bytes]) -> Bytes {
     match wire {
-        Wire::WebSocket if attachments.is_empty() => websocket::frame(Opcode::Text, &[b"4", packet]),
-        Wire::WebSocket => {
+        Wire::SocketIo if attachments.is_empty() => websocket::frame(Opcode::Text, &[b"4", packet]),
+        Wire::SocketIo => {
             let mut frames = websocket::frame(Opcode::Text, &[b"4", packet]).to_vec();
             for attachment in attachments {
                 websocket::write_frame(&mut frames, Opcode::Binary, attachment);
             }
             frames.into()
         }
-        Wire::Polling => {
+        _ => {
             let mut payload = Vec::with_capacity(packet.len() + 1);
             payload.push(b'4');
             payload.extend_from_slice(packet);
@@ -137,8 +254,8 @@ pub(crate) fn frame(wire: Wire, packet: &[u8], attachments: &[Bytes]) -> Bytes {
 /// An Engine.IO packet without data, such as a ping.
 pub(crate) fn control(wire: Wire, packet: &'static [u8]) -> Bytes {
     match wire {
-        Wire::WebSocket => websocket::frame(Opcode::Text, &[packet]),
-        Wire::Polling => Bytes::from_static(packet),
+        Wire::SocketIo => websocket::frame(Opcode::Text, &[packet]),
+        _ => Bytes::from_static(packet),
     }
 }
 

@@ -6,14 +6,20 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::access::Visitor;
 use crate::channel::Channel;
 use crate::connection::Key;
 use crate::error::Result;
 use crate::event::Event;
 use crate::handshake::Opening;
 use crate::hub::Permit;
-use crate::log::{Cursor, Page};
+use crate::log::{Cursor, Page, Since};
+use crate::plain::Granted;
+use crate::plain::session::Renewal;
+use crate::plain::stream::NewStream;
+use crate::plain::waiter::NewWaiter;
 use crate::random::RandomId;
+use crate::shard::run::Task;
 use crate::socketio::ack::AckSink;
 use crate::socketio::namespace::Namespace;
 use crate::socketio::socket::SocketInner;
@@ -70,6 +76,54 @@ pub(crate) enum Command {
     },
     /// The client gave up a POST, or its body is too large.
     EndPost { sid: RandomId, aborted: bool },
+
+    /// A plain WebSocket.
+    OpenPlain {
+        sid: RandomId,
+        opening: Arc<Opening>,
+        permit: Permit,
+        link: Box<NewLink>,
+    },
+    /// The application has decided about the client of a plain WebSocket by the request it began with.
+    PlainEntered {
+        key: Key,
+        outcome: Result<Visitor>,
+        shows_token: bool,
+        own: Option<Granted>,
+    },
+    /// The application has decided about a token that a plain WebSocket's client sent. `id` is the request's, as JSON.
+    PlainAuth {
+        key: Key,
+        id: Option<Box<str>>,
+        outcome: Result<Renewal>,
+    },
+    /// Subscribes a plain WebSocket to channels that the application has granted.
+    PlainSubscribe {
+        key: Key,
+        id: Option<Box<str>>,
+        channels: Vec<Granted>,
+        since: Option<Since>,
+    },
+    /// Ends subscriptions of a plain WebSocket.
+    PlainUnsubscribe {
+        key: Key,
+        id: Option<Box<str>>,
+        channels: Vec<Arc<str>>,
+    },
+    /// A message for a plain WebSocket that is no event of the log.
+    PlainSay { key: Key, json: Vec<u8> },
+    /// An event stream.
+    OpenStream { sid: RandomId, new: Box<NewStream> },
+    /// A poll that waits.
+    OpenWaiter { sid: RandomId, new: Box<NewWaiter> },
+    /// The poll's time is over.
+    StopWaiting { sid: RandomId },
+    /// An event stream's body has taken all that it was given.
+    Writable { sid: RandomId },
+    /// The client closed its request.
+    Gone { sid: RandomId },
+    /// A future of the application's, made and run on the shard's thread.
+    Run(Box<dyn FnOnce() -> Task + Send>),
 
     /// The application has decided about a client that wants to enter a namespace.
     Enter {

@@ -9,6 +9,7 @@ use crate::connection::Transport;
 use crate::shard::Farewell;
 use crate::socketio::reason::Reason;
 use crate::socketio::socket::SocketInner;
+use crate::wire::Wire;
 
 impl Shard {
     pub(super) fn execute(&mut self, command: Command) {
@@ -32,6 +33,34 @@ impl Shard {
             Command::BeginPost { sid, reply } => drop(reply.send(self.begin_post(sid))),
             Command::Post { sid, body, reply } => self.post(sid, &body, reply),
             Command::EndPost { sid, aborted } => self.end_post(sid, aborted),
+
+            Command::OpenPlain {
+                sid,
+                opening,
+                permit,
+                link,
+            } => self.open_session(sid, opening, permit, *link),
+            Command::PlainEntered {
+                key,
+                outcome,
+                shows_token,
+                own,
+            } => self.session_entered(key, outcome, shows_token, own),
+            Command::PlainAuth { key, id, outcome } => self.session_authenticated(key, id.as_deref(), outcome),
+            Command::PlainSubscribe {
+                key,
+                id,
+                channels,
+                since,
+            } => self.session_subscribe(key, id.as_deref(), &channels, since),
+            Command::PlainUnsubscribe { key, id, channels } => self.session_unsubscribe(key, id.as_deref(), &channels),
+            Command::PlainSay { key, json } => self.say_to(key, &json),
+            Command::OpenStream { sid, new } => self.open_stream(sid, *new),
+            Command::OpenWaiter { sid, new } => self.open_waiter(sid, *new),
+            Command::StopWaiting { sid } => self.stop_waiting(sid),
+            Command::Writable { sid } => self.writable(sid),
+            Command::Gone { sid } => self.gone(sid),
+            Command::Run(make) => self.asked.push(make()),
 
             Command::Enter {
                 key,
@@ -155,20 +184,23 @@ impl Shard {
         let Some(connection) = self.at(index) else { return };
         let farewell = match connection.transport {
             Transport::WebSocket(_) => Farewell::Close(Some(code)),
-            Transport::Polling(_) => Farewell::Goodbye,
+            _ => Farewell::Goodbye,
         };
         self.end(index, Reason::ForcedClose, farewell);
     }
 
     fn close_all(&mut self) {
         for index in 0..self.connections.capacity() {
-            if self.connections.contains(index) {
-                self.end(
-                    u32::try_from(index).unwrap_or(u32::MAX),
-                    Reason::ServerShuttingDown,
-                    Farewell::Goodbye,
-                );
-            }
+            let Some(connection) = self.connections.get(index) else {
+                continue;
+            };
+            // A stock client comes back by itself after any close; others are told that they may (RFC 6455 section 7.4.1).
+            let farewell = match connection.wire {
+                Wire::Json => Farewell::Close(Some(1012)),
+                _ => Farewell::Goodbye,
+            };
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            self.end(index, Reason::ServerShuttingDown, farewell);
         }
     }
 }

@@ -81,7 +81,7 @@ impl Shard {
                 encoded_for = Some(channel);
             }
             let name = self.channels.name(channel);
-            let wire = Wire::of(&connection.transport);
+            let wire = connection.wire;
             let chunk = encodings.get(wire, || {
                 wire::event(wire, event, name, envelope, server.hub.epoch, None)
             });
@@ -113,12 +113,17 @@ impl Shard {
             if matches!(kind, BroadcastKind::Volatile) && !takes_volatile(connection) {
                 continue;
             }
+            // Only Socket.IO clients can acknowledge, and a poll's answer is a cursor, which this event moves none.
+            let is_plain = connection.plain.is_some();
+            if (is_plain && ack.is_some()) || connection.wire == Wire::Poll {
+                continue;
+            }
             if encoded_for != Some(channel) {
                 encodings = Encodings::default();
                 encoded_for = Some(channel);
             }
             let name = self.channels.name(channel);
-            let wire = Wire::of(&connection.transport);
+            let wire = connection.wire;
             let chunk = encodings
                 .get(wire, || wire::event(wire, event, name, envelope, server.hub.epoch, ack))
                 .clone();
@@ -202,6 +207,8 @@ fn takes_volatile(connection: &Connection) -> bool {
     let writable = match &connection.transport {
         Transport::WebSocket(_) => !connection.blocked,
         Transport::Polling(polling) => polling.get.is_some(),
+        Transport::Stream(_) => !connection.blocked,
+        Transport::Waiter(_) => false,
     };
     writable && connection.pace == Pace::Live && connection.is_open()
 }

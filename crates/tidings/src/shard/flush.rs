@@ -11,10 +11,11 @@ use crate::connection::{Connection, Key, Pace, Phase, Transport};
 use crate::error::Result;
 use crate::limits::{PAGE_EVENTS_MAX, WRITE_CHUNKS_MAX};
 use crate::log::{Cursor, Log, Page, PageLimit};
+use crate::plain::pipe::Piped;
 use crate::shard::command::Command;
 use crate::socketio::reason::Reason;
 use crate::transport::engineio::PollReply;
-use crate::wire::{self, Wire};
+use crate::wire;
 
 /// What a write left.
 enum Written {
@@ -73,6 +74,10 @@ impl Shard {
         let Some(connection) = self.at(index) else { return };
         match &mut connection.phase {
             Phase::Closing { shut, .. } if !*shut => {
+                if let Transport::Stream(pipe) = &connection.transport {
+                    pipe.finish();
+                    return self.remove(index);
+                }
                 // A polling client has yet to ask for the end: `poll` tells it, or the sweep gives it up.
                 if let Transport::WebSocket(socket) = &mut connection.transport {
                     *shut = true;
@@ -172,7 +177,8 @@ impl Shard {
         let Pace::Lagging { from } = self.connections[index as usize].pace else {
             return;
         };
-        if !page.gaps.is_empty() {
+        let told = std::mem::take(&mut self.connections[index as usize].gap_told);
+        if !page.gaps.is_empty() && !told {
             self.push_gap(index, cursors, page, from);
         }
         for (cursor, event) in &page.events {
@@ -181,7 +187,7 @@ impl Shard {
                 continue;
             }
             let connection = &mut self.connections[index as usize];
-            let wire = Wire::of(&connection.transport);
+            let wire = connection.wire;
             let chunk = wire::event(
                 wire,
                 event,
@@ -219,15 +225,16 @@ impl Shard {
         tracing::debug!(channels = ?names, %next, "a slow client has a gap");
         let arguments = serde_json::json!({ "channels": names, "next": next }).to_string();
         let connection = &mut self.connections[index as usize];
+        if connection.plain.is_some() {
+            return self.tell_gap(index, &names, from);
+        }
         for namespace in connection
             .client
             .namespaces_of(page.gaps.iter().map(|gap| cursors[*gap].channel.namespace()))
         {
             let mut packet = Vec::new();
             tidings_protocol::socketio::write_event(&mut packet, &namespace, None, 0, "gap", &arguments, &[]);
-            connection
-                .outbox
-                .push(wire::frame(Wire::of(&connection.transport), &packet, &[]));
+            connection.outbox.push(wire::frame(connection.wire, &packet, &[]));
         }
     }
 }
@@ -256,6 +263,21 @@ fn write(connection: &mut Connection, now_ms: u64) -> Written {
             let _ = reply.send(PollReply::Payload(payload.into()));
             Written::All
         }
+        Transport::Stream(pipe) => match pipe.fill(&mut connection.outbox) {
+            Piped::All => Written::All,
+            Piped::Full => Written::Blocked,
+            Piped::Gone => Written::Failed,
+        },
+        Transport::Waiter(reply) => match connection.outbox.pop() {
+            None => Written::All,
+            Some(body) => {
+                if let Some(reply) = reply.take() {
+                    let _ = reply.send(body);
+                }
+                // What else came meanwhile is for the next poll.
+                Written::Failed
+            }
+        },
         Transport::WebSocket(socket) => {
             let waker = connection.waker.clone().unwrap_or_else(|| Waker::noop().clone());
             let mut cx = Context::from_waker(&waker);

@@ -102,6 +102,7 @@ impl Shard {
         let message_bytes_max = self.server.hub.limits.message_bytes;
         let now_ms = self.now_ms;
         let Some(connection) = self.get(key) else { return };
+        let is_plain = connection.plain.is_some();
         if role == Role::Main {
             connection.heartbeat.received_ms = now_ms;
         }
@@ -113,6 +114,7 @@ impl Shard {
             let flow = match decoder.next(&mut input, message_bytes_max) {
                 Ok(None) => break,
                 Ok(Some(message)) => match role {
+                    Role::Main if is_plain => self.session_message(key.index, message),
                     Role::Main => self.websocket_message(key.index, message),
                     Role::Probe => self.probe_message(key.index, message),
                 },

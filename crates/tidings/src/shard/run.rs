@@ -19,6 +19,7 @@ use super::{Shard, TaskGauge};
 use crate::connection::Key;
 use crate::error::{Code, Error};
 use crate::limits::{READ_BUFFER_BYTES, TURN_EVENTS_MAX};
+use crate::plain::session;
 use crate::server::Server;
 use crate::shard::command::{Command, Queued};
 use crate::socketio::driver;
@@ -158,15 +159,17 @@ impl Shard {
 /// Starts what became ready while the state was borrowed: readers, the application's futures, handlers.
 pub(crate) fn start_ready(cell: &Rc<Cell>) {
     loop {
-        let (linking, entering, ready) = {
+        let (linking, entering, ready, asking, asked) = {
             let mut state = cell.state.borrow_mut();
             (
                 std::mem::take(&mut state.linking),
                 std::mem::take(&mut state.entering),
                 std::mem::take(&mut state.ready),
+                std::mem::take(&mut state.asking),
+                std::mem::take(&mut state.asked),
             )
         };
-        if linking.is_empty() && entering.is_empty() && ready.is_empty() {
+        if linking.is_empty() && entering.is_empty() && ready.is_empty() && asking.is_empty() && asked.is_empty() {
             return;
         }
         for (key, task) in linking {
@@ -181,6 +184,12 @@ pub(crate) fn start_ready(cell: &Rc<Cell>) {
         }
         for driver in ready {
             driver::drive(cell, &driver);
+        }
+        for key in asking {
+            session::drive(cell, key);
+        }
+        for task in asked {
+            start(cell, task);
         }
     }
 }

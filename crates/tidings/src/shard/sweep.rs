@@ -43,9 +43,13 @@ impl Shard {
             }
             return;
         }
-        if is_websocket && connection.blocked && now_ms - connection.progress_ms > STALL_CLOSE_MS {
+        let is_stream = matches!(connection.transport, Transport::Stream(_));
+        if (is_websocket || is_stream) && connection.blocked && now_ms - connection.progress_ms > STALL_CLOSE_MS {
             tracing::debug!("a client accepted no byte for 30 s");
             return self.end(index, Reason::TransportError, Farewell::None);
+        }
+        if connection.plain.is_some() {
+            return self.visit_plain(index);
         }
         if connection
             .probe

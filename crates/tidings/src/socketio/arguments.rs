@@ -77,6 +77,19 @@ impl Raw {
     }
 }
 
+impl Raw {
+    /// A value written as JSON, in which `{"$bytes":"<base64>"}` stands for bytes: they become attachments, at most
+    /// `attachments_max`.
+    ///
+    /// # Errors
+    /// `invalid_json` when it is no JSON, `bad_request` when bytes in it are no base64 or too many.
+    pub fn from_json(text: &str, attachments_max: usize) -> Result<Self> {
+        let (text, attachments) = tidings_protocol::json::arguments_from_data(text, attachments_max)
+            .map_err(|error| Error::with_code(error.code(), error.to_string()))?;
+        Ok(Self { text, attachments })
+    }
+}
+
 impl Emit for Raw {
     fn encode(&self) -> Result<EncodedArguments> {
         Ok(EncodedArguments(Encoded {

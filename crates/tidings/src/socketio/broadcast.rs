@@ -355,6 +355,9 @@ impl Broadcast {
         for room in self.rooms.iter().chain(&self.except) {
             crate::channel::check(room)?;
         }
+        if let Some(key) = &self.key {
+            event::check_key(key)?;
+        }
         let message = Message {
             name: Arc::from(name),
             arguments: encoded.text.into(),

@@ -14,8 +14,10 @@ use super::handler::{Answer, ErasedHandler, Handler};
 use super::namespace::{Behaviour, Namespace, matches_braces};
 use super::socket::{Socket, SocketInner, User};
 use crate::builder::Builder;
+use crate::channel::Channel;
 use crate::error::{Error, Result};
 use crate::handshake::Handshake;
+use crate::plain::history::HistoryQuery;
 use crate::server::{Counts, Server};
 
 /// A server, seen from one namespace (`/` unless [`Io::of`] says another). Cheap to clone: it goes into an axum state, a timer,
@@ -272,6 +274,42 @@ impl Io {
     /// The routes of Socket.IO (`/socket.io/` unless [`Builder::path`] says another), to be merged into an axum router.
     pub fn router(&self) -> axum::Router {
         crate::transport::http::router(&self.server)
+    }
+
+    /// The routes for clients without Socket.IO, to be merged into an axum router: `/ws`, a plain WebSocket that speaks JSON;
+    /// `/sse`, server-sent events; `/poll`, long and short polling. Who they are is decided by [`Io::auth`] of `/`, what
+    /// they may do by [`Io::authorize`]. Their channels are the rooms of `/`.
+    pub fn channel_router(&self) -> axum::Router {
+        crate::plain::http::router(&self.server)
+    }
+
+    /// Routes of the application's own that only pages of [allowed origins](crate::Builder::allowed_origin) may call, as those of
+    /// [`Io::channel_router`]: others are refused with 403, and answers have the CORS headers that let a page read them.
+    pub fn for_allowed_origins(&self, routes: axum::Router) -> axum::Router {
+        crate::plain::http::guard(&self.server, routes)
+    }
+
+    /// What a room retains: awaited, a page of it. Without [`HistoryQuery::before`] and [`HistoryQuery::after`] the newest.
+    ///
+    /// ```no_run
+    /// # async fn run(io: tidings::Io) -> tidings::Result<()> {
+    /// let page = io.history("room:7").limit(20).await?;
+    /// if let Some(oldest) = page.events.first() {
+    ///     let older = io.history("room:7").before(oldest.id).limit(20).await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn history(&self, room: impl AsRef<str>) -> HistoryQuery {
+        let channel = match &self.target {
+            Target::Namespace(namespace) => Channel::room(&namespace.path, room.as_ref()),
+            Target::Pattern(_) => Err(Error::new("a pattern of namespaces has no history: name one of them")),
+        };
+        HistoryQuery::new(Arc::clone(&self.server), channel)
+    }
+
+    /// Why nothing can be published right now, if so: the store can't be written.
+    pub fn failure(&self) -> Option<Error> {
+        self.server.hub.log.failure()
     }
 
     /// Ends the server: no new connections, every socket ends with the reason `server shutting down` and its client comes

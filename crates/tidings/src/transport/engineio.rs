@@ -124,17 +124,35 @@ impl Shard {
     }
 
     fn open(&mut self, sid: RandomId, transport: Transport, opening: Arc<Opening>, permit: Permit) -> u32 {
+        let wire = match transport {
+            Transport::Polling(_) => Wire::Polling,
+            _ => Wire::SocketIo,
+        };
+        self.add(sid, transport, wire, Some(opening), Some(permit))
+    }
+
+    /// A new connection, of whatever kind.
+    pub(crate) fn add(
+        &mut self,
+        sid: RandomId,
+        transport: Transport,
+        wire: Wire,
+        opening: Option<Arc<Opening>>,
+        permit: Option<Permit>,
+    ) -> u32 {
         let now_ms = self.now_ms;
         let ping_due_ms = now_ms + self.server.config.ping_interval_ms();
         self.insert(|key: Key| Connection {
             key,
             sid,
             transport,
+            wire,
             probe: None,
             waker: None,
             outbox: Outbox::default(),
             pace: Pace::Live,
             page: None,
+            gap_told: false,
             phase: Phase::Open,
             dirty: false,
             blocked: false,
@@ -150,8 +168,9 @@ impl Shard {
                 pinged_ms: None,
             },
             opened_ms: now_ms,
-            opening: Some(opening),
+            opening,
             client: Client::default(),
+            plain: None,
             _permit: permit,
         })
     }
@@ -518,6 +537,7 @@ impl Shard {
         let ping_due_ms = now_ms + self.server.config.ping_interval_ms();
         let Some(connection) = self.at(index) else { return };
         let Some(probe) = connection.probe.take() else { return };
+        connection.wire = Wire::SocketIo;
         let old = std::mem::replace(&mut connection.transport, Transport::WebSocket(probe.socket));
         if let Transport::Polling(polling) = old {
             let Polling { get, post, .. } = *polling;
@@ -567,7 +587,7 @@ impl Shard {
             && now_ms > pinged_ms.max(heartbeat.received_ms) + timeout_ms
         {
             // The transport may be dead: nothing waits for a farewell to be read.
-            let farewell = if Wire::of(&connection.transport) == Wire::WebSocket {
+            let farewell = if connection.wire == Wire::SocketIo {
                 Farewell::Goodbye
             } else {
                 Farewell::Close(None)

@@ -306,54 +306,23 @@ async fn check_upgrade(hub: &Hub, sid: RandomId) -> Result<(), Refusal> {
     answer.await.map_err(|_| gone())?
 }
 
-/// Answers 101 and hands the socket to its shard (RFC 6455, section 4.2.2).
+/// Answers 101 and hands the socket to its shard.
 fn upgrade(
     server: &Arc<Server>,
     mut request: http::Request<Body>,
     upgrade: Upgrade,
 ) -> Result<Response<Body>, Refusal> {
-    let headers = request.headers();
-    let is = |name, expected: &str| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .is_some_and(|value| value.eq_ignore_ascii_case(expected))
-    };
-    if request.method() != Method::GET || !is(header::UPGRADE, "websocket") || !is(header::SEC_WEBSOCKET_VERSION, "13")
-    {
-        return Err(Refusal::BadRequest("this is no WebSocket request of version 13"));
-    }
-    let key = headers
-        .get(header::SEC_WEBSOCKET_KEY)
-        .and_then(|key| key.to_str().ok())
-        .filter(|key| websocket::is_valid_key(key));
-    let accept = websocket::accept_key(key.ok_or(Refusal::BadRequest("the Sec-WebSocket-Key is not valid"))?);
-    let accept =
-        HeaderValue::from_str(&accept).map_err(|_| Refusal::BadRequest("the Sec-WebSocket-Key is not valid"))?;
-    let on_upgrade = request
-        .extensions_mut()
-        .remove::<OnUpgrade>()
-        .ok_or(Refusal::BadRequest("this connection can't be upgraded"))?;
+    let (mut response, link) = websocket(&mut request).map_err(Refusal::BadRequest)?;
     let sid = match &upgrade {
         Upgrade::Open { .. } => RandomId::new(),
         Upgrade::Probe(sid) => *sid,
     };
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    response
-        .headers_mut()
-        .insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    response
-        .headers_mut()
-        .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    response.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     if matches!(upgrade, Upgrade::Open { .. }) {
         add_cookie(server, sid, &mut response);
     }
     let server = Arc::clone(server);
     tokio::spawn(async move {
-        let Ok(upgraded) = on_upgrade.await else { return };
-        let Some(link) = new_link(upgraded) else { return };
+        let Some(link) = link.await else { return };
         let link = Box::new(link);
         let command = match upgrade {
             Upgrade::Open { opening, permit } => Command::OpenWebSocket {
@@ -367,6 +336,40 @@ fn upgrade(
         send(&server.hub, sid, command);
     });
     Ok(response)
+}
+
+/// The answer to a WebSocket's request (RFC 6455, section 4.2.2), and what becomes its link once that is sent.
+pub(crate) fn websocket(
+    request: &mut http::Request<Body>,
+) -> Result<(Response<Body>, impl Future<Output = Option<NewLink>> + Send + 'static), &'static str> {
+    let headers = request.headers();
+    let is = |name, expected: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|value| value.eq_ignore_ascii_case(expected))
+    };
+    if request.method() != Method::GET || !is(header::UPGRADE, "websocket") || !is(header::SEC_WEBSOCKET_VERSION, "13")
+    {
+        return Err("this is no WebSocket request of version 13");
+    }
+    let key = headers
+        .get(header::SEC_WEBSOCKET_KEY)
+        .and_then(|key| key.to_str().ok())
+        .filter(|key| websocket::is_valid_key(key));
+    let accept = websocket::accept_key(key.ok_or("the Sec-WebSocket-Key is not valid")?);
+    let accept = HeaderValue::from_str(&accept).map_err(|_| "the Sec-WebSocket-Key is not valid")?;
+    let on_upgrade = request
+        .extensions_mut()
+        .remove::<OnUpgrade>()
+        .ok_or("this connection can't be upgraded")?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    Ok((response, async move { new_link(on_upgrade.await.ok()?) }))
 }
 
 /// The bare TCP socket under an upgraded connection where it can be had: hyper's buffers are then free.
@@ -476,10 +479,15 @@ impl Drop for OnDrop<'_> {
     }
 }
 
+/// Whether the request came over TLS that ended here.
+pub(crate) fn is_secure<B>(_request: &http::Request<B>) -> bool {
+    false
+}
+
 // Addresses
 
 /// The peer's address, or what trusted proxies say it is: the last address that is none of theirs.
-fn client_address(server: &Server, request: &http::Request<Body>) -> Option<IpAddr> {
+pub(crate) fn client_address<B>(server: &Server, request: &http::Request<B>) -> Option<IpAddr> {
     let peer = request
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()?

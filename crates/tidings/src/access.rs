@@ -1,0 +1,252 @@
+//! Who a client is to the application, and what it may do with channels: for plain WebSockets, event streams and polls.
+//!
+//! A Socket.IO client gets into rooms by the application's handlers alone; the others name the channels they want, and
+//! the application is asked.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use parking_lot::RwLock;
+use serde_json::value::RawValue;
+
+use crate::error::{Error, Result};
+use crate::handshake::Handshake;
+use crate::server::Server;
+use crate::socketio::io::Io;
+use crate::socketio::socket::User;
+
+type Boxed<T> = std::pin::Pin<Box<dyn Future<Output = T>>>;
+type Identify = Arc<dyn Fn(&User) -> Option<Identity> + Send + Sync>;
+type Authorize = Arc<dyn Fn(User, Action, Arc<str>) -> Boxed<Result<Grant>> + Send + Sync>;
+
+/// What a client wants to do with a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Action {
+    /// To receive what is published.
+    Subscribe,
+    /// To publish.
+    Publish,
+    /// To read what was published before.
+    History,
+    /// To see who is there.
+    Presence,
+}
+
+/// That a client may do what it asked for; [`Io::authorize`] answers it. `()` stands for a plain one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Grant {
+    presence: bool,
+}
+
+impl Grant {
+    /// It may.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether a subscriber is shown in the channel's presence. Default false.
+    pub fn presence(mut self, shows: bool) -> Self {
+        self.presence = shows;
+        self
+    }
+
+    pub(crate) fn shows_presence(self) -> bool {
+        self.presence
+    }
+}
+
+impl From<()> for Grant {
+    fn from((): ()) -> Self {
+        Self::default()
+    }
+}
+
+/// Who a user of [`Io::auth`] is to Tidings: see [`Io::identify`].
+#[derive(Debug, Clone)]
+pub struct Identity {
+    id: Arc<str>,
+    expires_at: Option<SystemTime>,
+    info: Option<Arc<RawValue>>,
+}
+
+impl Identity {
+    /// A user with this id (a token's `sub`, say): the publisher of its events, and the owner of the channel `user:<id>`.
+    pub fn new(id: impl Into<Arc<str>>) -> Self {
+        Self {
+            id: id.into(),
+            expires_at: None,
+            info: None,
+        }
+    }
+
+    /// When its credential ends: the client is warned a minute before, and closed then.
+    pub fn expires_at(mut self, time: SystemTime) -> Self {
+        self.expires_at = Some(time);
+        self
+    }
+
+    /// What presence shows of it.
+    pub fn info(mut self, info: Option<Arc<RawValue>>) -> Self {
+        self.info = info;
+        self
+    }
+
+    pub(crate) fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+
+    pub(crate) fn expiry(&self) -> Option<SystemTime> {
+        self.expires_at
+    }
+
+    pub(crate) fn shown_info(&self) -> Option<Arc<RawValue>> {
+        self.info.clone()
+    }
+
+    /// The channel that every user may read.
+    pub(crate) fn own_channel(&self) -> Arc<str> {
+        Arc::from(format!("user:{}", self.id))
+    }
+}
+
+/// What the application registered.
+#[derive(Default)]
+pub(crate) struct Access {
+    identify: RwLock<Option<Identify>>,
+    authorize: RwLock<Option<Authorize>>,
+}
+
+/// A client that `auth` has let in.
+#[derive(Clone)]
+pub(crate) struct Visitor {
+    pub(crate) user: User,
+    pub(crate) identity: Option<Arc<Identity>>,
+}
+
+impl Visitor {
+    /// The id of the user, if it is somebody.
+    pub(crate) fn id(&self) -> Option<&Arc<str>> {
+        self.identity.as_ref().map(|identity| identity.id())
+    }
+}
+
+impl fmt::Debug for Visitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Visitor").field(&self.id()).finish()
+    }
+}
+
+impl Server {
+    /// Asks the application who a client is.
+    pub(crate) async fn let_in(&self, handshake: Handshake) -> Result<Visitor> {
+        let user = match self.namespaces.root_auth() {
+            Some(auth) => auth(handshake).await.map_err(Error::in_auth)?,
+            None => Arc::new(()),
+        };
+        Ok(self.visitor(user))
+    }
+
+    pub(crate) fn visitor(&self, user: User) -> Visitor {
+        let identify = self.access.identify.read().clone();
+        let identity = identify.and_then(|identify| identify(&user)).map(Arc::new);
+        Visitor { user, identity }
+    }
+
+    /// Asks the application whether a client may do something.
+    pub(crate) async fn authorize(&self, visitor: &Visitor, action: Action, channel: &Arc<str>) -> Result<Grant> {
+        crate::channel::check(channel)?;
+        if self.socket_ids.is_one(channel) {
+            return Err(forbidden());
+        }
+        let authorize = self.access.authorize.read().clone();
+        if let Some(authorize) = authorize {
+            return authorize(Arc::clone(&visitor.user), action, Arc::clone(channel)).await;
+        }
+        let is_own = visitor
+            .identity
+            .as_ref()
+            .is_some_and(|identity| *identity.own_channel() == **channel);
+        match action {
+            Action::Subscribe | Action::History | Action::Presence if is_own => Ok(Grant::new()),
+            _ => Err(forbidden()),
+        }
+    }
+}
+
+/// What does not exist looks the same.
+fn forbidden() -> Error {
+    Error::forbidden("this is not allowed in this channel")
+}
+
+impl Io {
+    /// Tells who a user of [`Io::auth`] is, by id: the publisher of its events, the owner of `user:<id>`, the user of
+    /// presence and of recovered sessions. Without it clients are nobody.
+    ///
+    /// ```
+    /// # use tidings::{Handshake, Identity, Tidings};
+    /// # struct User { id: String }
+    /// # let io = Tidings::builder().shards(1).build();
+    /// io.identify(|user: &User| Identity::new(&*user.id));
+    /// ```
+    pub fn identify<U, F>(&self, identify: F)
+    where
+        U: Send + Sync + 'static,
+        F: Fn(&U) -> Identity + Send + Sync + 'static,
+    {
+        let identify = move |user: &User| user.downcast_ref::<U>().map(&identify);
+        *self.server.access.identify.write() = Some(Arc::new(identify));
+    }
+
+    /// As [`Io::identify`], where some users are nobody: guests, say.
+    pub fn identify_some<U, F>(&self, identify: F)
+    where
+        U: Send + Sync + 'static,
+        F: Fn(&U) -> Option<Identity> + Send + Sync + 'static,
+    {
+        let identify = move |user: &User| user.downcast_ref::<U>().and_then(&identify);
+        *self.server.access.identify.write() = Some(Arc::new(identify));
+    }
+
+    /// Decides what clients of `/ws`, `/sse` and `/poll` may do with which channels. An error is what the client is told;
+    /// what does not exist should look the same as what is forbidden. Without it a user may read the own channel `user:<id>`,
+    /// and nothing else is allowed.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use tidings::{Action, Error, Grant, Tidings};
+    /// # struct User { rooms: Vec<String> }
+    /// # let io = Tidings::builder().shards(1).build();
+    /// io.authorize(async |user: Arc<User>, _: Action, channel: Arc<str>| {
+    ///     match user.rooms.iter().any(|room| **room == *channel) {
+    ///         true => Ok(Grant::new().presence(true)),
+    ///         false => Err(Error::forbidden("you are not in this room")),
+    ///     }
+    /// });
+    /// ```
+    pub fn authorize<U, F, G>(&self, authorize: F)
+    where
+        U: Send + Sync + 'static,
+        G: Into<Grant> + 'static,
+        F: AsyncFn(Arc<U>, Action, Arc<str>) -> Result<G> + Send + Sync + 'static,
+    {
+        let authorize = Arc::new(authorize);
+        let authorize = move |user: User, action, channel| -> Boxed<Result<Grant>> {
+            let authorize = Arc::clone(&authorize);
+            Box::pin(async move {
+                match user.downcast::<U>() {
+                    Ok(user) => (*authorize)(user, action, channel).await.map(Into::into),
+                    Err(_) => {
+                        tracing::error!(
+                            asked_for = std::any::type_name::<U>(),
+                            "`authorize` takes a user of another type than what `auth` answers"
+                        );
+                        Err(Error::coded(crate::error::Code::Internal, "internal error"))
+                    }
+                }
+            })
+        };
+        *self.server.access.authorize.write() = Some(Arc::new(authorize));
+    }
+}

@@ -1,0 +1,249 @@
+//! A client without Socket.IO, as its shard sees it: a plain WebSocket, an event stream, or a poll that waits.
+//!
+//! What all three have in common is here: channels, the place to read on from, gaps, presence and the end of a
+//! credential. [`session`] is the WebSocket's conversation, [`stream`] and [`waiter`] are the other two, [`http`] is how
+//! they come in.
+
+pub(crate) mod history;
+pub(crate) mod http;
+pub(crate) mod pipe;
+mod requests;
+pub(crate) mod session;
+pub(crate) mod sse;
+pub(crate) mod stream;
+pub(crate) mod waiter;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::access::{Grant, Visitor};
+use crate::channel::Channel;
+use crate::connection::Pace;
+use crate::error::Code;
+use crate::id::EventId;
+use crate::limits::EXPIRY_WARNING_MS;
+use crate::log::Since;
+use crate::shard::{Farewell, Shard};
+use crate::socketio::io::Io;
+use crate::socketio::reason::Reason;
+use crate::wire::Wire;
+use session::Session;
+
+pub(crate) struct Plain {
+    /// None until a WebSocket's client has said who it is.
+    pub(crate) visitor: Option<Visitor>,
+    pub(crate) channels: Vec<Named>,
+    /// When its credential ends, by the shard's clock.
+    expires_ms: Option<u64>,
+    is_warned: bool,
+    /// When it is to hear from the server next.
+    pub(crate) heartbeat_due_ms: u64,
+    /// Of a WebSocket.
+    pub(crate) session: Option<Session>,
+}
+
+/// A channel that it is subscribed to.
+pub(crate) struct Named {
+    pub(crate) name: Arc<str>,
+    /// It counts in the channel's presence.
+    pub(crate) is_present: bool,
+    /// The server put it there.
+    pub(crate) is_own: bool,
+}
+
+/// A channel that a client may subscribe to.
+pub(crate) type Granted = (Arc<str>, Grant);
+
+impl Plain {
+    pub(crate) fn new(visitor: Option<Visitor>, session: Option<Session>, heartbeat_due_ms: u64) -> Self {
+        Self {
+            visitor,
+            channels: Vec::new(),
+            expires_ms: None,
+            is_warned: false,
+            heartbeat_due_ms,
+            session,
+        }
+    }
+
+    pub(crate) fn is_behind(&self) -> bool {
+        self.session.as_ref().is_some_and(Session::is_behind)
+    }
+
+    /// The channels that it asked for.
+    pub(crate) fn asked_for(&self) -> usize {
+        self.channels.iter().filter(|channel| !channel.is_own).count()
+    }
+}
+
+impl Shard {
+    fn plain_mut(&mut self, index: u32) -> Option<&mut Plain> {
+        self.at(index)?.plain.as_deref_mut()
+    }
+
+    /// Notes who the client is, from now on.
+    pub(crate) fn set_visitor(&mut self, index: u32, visitor: Visitor) {
+        let now_ms = self.now_ms;
+        let expiry = visitor.identity.as_ref().and_then(|identity| identity.expiry());
+        let remaining = expiry.map(|time| time.duration_since(SystemTime::now()).unwrap_or_default());
+        let Some(plain) = self.plain_mut(index) else { return };
+        plain.expires_ms = remaining.map(|time| now_ms + u64::try_from(time.as_millis()).unwrap_or(u64::MAX >> 1));
+        plain.is_warned = false;
+        plain.visitor = Some(visitor);
+    }
+
+    /// Subscribes to channels, in one step, and with `since` replays what came after it. A channel that the client is
+    /// subscribed to already is only replayed.
+    pub(crate) fn plain_subscribe(&mut self, index: u32, channels: &[Granted], is_own: bool, since: Option<Since>) {
+        let server = Arc::clone(&self.server);
+        for (name, grant) in channels {
+            let Ok(channel) = Channel::room("/", name) else {
+                continue;
+            };
+            let Some(plain) = self.plain_mut(index) else { return };
+            if let Some(named) = plain.channels.iter_mut().find(|named| named.name == *name) {
+                named.is_own &= is_own;
+            } else {
+                let present = plain.visitor.as_ref().and_then(|visitor| visitor.identity.clone());
+                let present = present.filter(|_| grant.shows_presence());
+                plain.channels.push(Named {
+                    name: Arc::clone(name),
+                    is_present: present.is_some(),
+                    is_own,
+                });
+                self.subscribe(index, 0, &channel);
+                if let Some(identity) = present {
+                    let io = Io::root(Arc::clone(&server));
+                    // Its name is a channel's: it was checked when it was granted.
+                    let _ = io.presence().enter(name, identity.id(), identity.shown_info());
+                }
+            }
+        }
+        if let Some(since) = since {
+            self.replay(index, channels, since);
+        }
+    }
+
+    /// Sets the client back to `since` in these channels, and leaves the others where they are: until it has caught up it
+    /// gets pages of the log, in one order over all channels.
+    fn replay(&mut self, index: u32, channels: &[Granted], since: Since) {
+        let position = self.position;
+        let from = match since {
+            Since::Known(seq) => seq.min(position),
+            Since::Unknown => 0,
+        };
+        let indices: Vec<u32> = channels
+            .iter()
+            .filter_map(|(name, _)| self.channels.find(name))
+            .collect();
+        let Some(connection) = self.at(index) else { return };
+        let delivered = connection.delivered(position);
+        for subscription in &mut connection.subscriptions {
+            if indices.contains(&subscription.channel) {
+                subscription.joined_at = from;
+            } else {
+                subscription.joined_at = subscription.joined_at.max(delivered);
+            }
+        }
+        connection.pace = Pace::Lagging {
+            from: from.min(delivered),
+        };
+        // What is being read is for other cursors.
+        connection.page = None;
+        if since == Since::Unknown {
+            connection.gap_told = true;
+            let names: Vec<&str> = channels.iter().map(|(name, _)| &**name).collect();
+            self.tell_gap(index, &names, 0);
+        }
+        self.mark_dirty(index);
+    }
+
+    /// Tells a plain client which of its channels lost events that it should have had, and where the replay goes on.
+    pub(crate) fn tell_gap(&mut self, index: u32, channels: &[&str], from: u64) {
+        let next = self.server.hub.id(from);
+        let Some(connection) = self.at(index) else { return };
+        let chunk = match connection.wire {
+            Wire::Json => session::text(&tidings_protocol::plain::gap(channels, &next.to_string())),
+            _ => stream::gap(channels, next),
+        };
+        connection.outbox.push(chunk);
+    }
+
+    pub(crate) fn plain_unsubscribe(&mut self, index: u32, name: &str) {
+        let server = Arc::clone(&self.server);
+        let Some(plain) = self.plain_mut(index) else { return };
+        let Some(at) = plain.channels.iter().position(|named| *named.name == *name) else {
+            return;
+        };
+        let gone = plain.channels.swap_remove(at);
+        let user = plain.visitor.as_ref().and_then(Visitor::id).cloned();
+        if let Ok(channel) = Channel::room("/", name) {
+            self.unsubscribe(index, &channel);
+        }
+        if let Some(user) = user.filter(|_| gone.is_present) {
+            Io::root(server).presence().leave(name, &user);
+        }
+    }
+
+    /// The connection ends: the client is nowhere any more.
+    pub(crate) fn end_plain(&mut self, index: u32) {
+        let server = Arc::clone(&self.server);
+        let Some(plain) = self.plain_mut(index) else { return };
+        if let Some(session) = &mut plain.session {
+            session.clear();
+        }
+        let channels = std::mem::take(&mut plain.channels);
+        let visitor = plain.visitor.take();
+        if let Some(user) = visitor.as_ref().and_then(Visitor::id) {
+            for channel in channels.iter().filter(|channel| channel.is_present) {
+                Io::root(Arc::clone(&server)).presence().leave(&channel.name, user);
+            }
+        }
+    }
+
+    /// The cursor that the client has when all that waits for it is written.
+    pub(crate) fn cursor(&mut self, index: u32) -> EventId {
+        let position = self.position;
+        let delivered = self
+            .at(index)
+            .map_or(position, |connection| connection.delivered(position));
+        self.server.hub.id(delivered)
+    }
+
+    /// What the sweep looks at.
+    pub(crate) fn visit_plain(&mut self, index: u32) {
+        let now_ms = self.now_ms;
+        let Some(connection) = self.at(index) else { return };
+        let wire = connection.wire;
+        let Some(plain) = connection.plain.as_deref_mut() else {
+            return;
+        };
+        if let Some(expires_ms) = plain.expires_ms {
+            if now_ms >= expires_ms {
+                return self.expire(index);
+            }
+            if !plain.is_warned && now_ms + EXPIRY_WARNING_MS >= expires_ms {
+                plain.is_warned = true;
+                match wire {
+                    Wire::Json => self.say(index, &tidings_protocol::plain::expiring()),
+                    Wire::Poll => {}
+                    _ => self.warn_stream(index),
+                }
+            }
+        }
+        match wire {
+            Wire::Json => self.visit_session(index),
+            Wire::Poll => {}
+            _ => self.visit_stream(index),
+        }
+    }
+
+    fn expire(&mut self, index: u32) {
+        let Some(connection) = self.at(index) else { return };
+        if connection.wire == Wire::Json {
+            let message = "the token has expired; come back with a new one";
+            self.say_error(index, None, Code::TokenExpired.as_str(), message);
+        }
+        self.end(index, Reason::ForcedClose, Farewell::Close(Some(4401)));
+    }
+}

@@ -1,0 +1,233 @@
+//! `/poll`: long polling, and with `wait=0` short polling.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::IntoResponse as _;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use tokio::sync::oneshot;
+
+use super::request::Query;
+use super::{admit, engine};
+use crate::channel::Channel;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::hub::Permit;
+use crate::limits::{HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX};
+use crate::log::{From, Log, PageLimit, Since};
+use crate::plain::waiter::{self, NewWaiter};
+use crate::plain::{Granted, requests};
+use crate::random::RandomId;
+use crate::server::Server;
+use crate::shard::command::Command;
+use crate::wire;
+
+/// How long a poll waits unless it says so, and at the most.
+const WAIT_SECONDS: u64 = 25;
+const WAIT_SECONDS_MAX: u64 = 60;
+
+/// What a client asked for.
+struct Poll {
+    channels: Vec<Granted>,
+    since: Option<Since>,
+    wait: Duration,
+    limit: Option<u64>,
+}
+
+pub(super) async fn poll(State(server): State<Arc<Server>>, request: Request<Body>) -> Result<Response<Body>> {
+    let request = request.map(drop);
+    let query = Query::parse(request.uri().query().unwrap_or_default())?;
+    let since = match query.get("since") {
+        Some(text) => Some(server.hub.log.check(requests::parse_id(text)?)),
+        None => None,
+    };
+    let wait = query.number("wait")?.unwrap_or(WAIT_SECONDS).min(WAIT_SECONDS_MAX);
+    let limit = query.number("limit")?;
+    if limit == Some(0) {
+        return Err(Error::new("`limit` is at least 1"));
+    }
+    let permit = server.hub.admit(engine::client_address(&server, &request))?;
+    let sid = RandomId::new();
+    let (_visitor, channels) = admit(&server, sid, &request, &query.channels).await?;
+    let poll = Poll {
+        channels,
+        since,
+        wait: Duration::from_secs(wait),
+        limit,
+    };
+    match poll.since {
+        Some(since) => poll.after(&server, sid, permit, since).await,
+        None if wait == 0 => poll.newest(&server, request.headers()).await,
+        None => Ok(long(empty(&server, server.hub.log.position()))),
+    }
+}
+
+impl Poll {
+    /// What came after a cursor, now or within the wait.
+    async fn after(self, server: &Arc<Server>, sid: RandomId, permit: Permit, since: Since) -> Result<Response<Body>> {
+        let limit = PageLimit {
+            events: self.limit.map_or(HISTORY_EVENTS_MAX, events_max),
+            bytes: HISTORY_BYTES_MAX,
+        };
+        let after = match since {
+            Since::Known(seq) => seq,
+            Since::Unknown => 0,
+        };
+        let until = server.hub.log.position();
+        let cursors = waiter::cursors(&self.channels, after);
+        let mut page = match server.hub.log.read_tail(&cursors, until, limit) {
+            Some(page) => page,
+            None => {
+                let cursors = cursors.clone();
+                let read = move |log: &dyn Log| log.read(&cursors, until, limit);
+                server.hub.read(read).await?
+            }
+        };
+        if since == Since::Unknown {
+            page.gaps = (0..cursors.len()).collect();
+        }
+        let answer = |body| if self.wait.is_zero() { short(body) } else { long(body) };
+        if self.wait.is_zero() || !page.events.is_empty() || !page.gaps.is_empty() {
+            return Ok(answer(waiter::answer(server, &cursors, &page)));
+        }
+        let (reply, mut event) = oneshot::channel();
+        let new = NewWaiter {
+            channels: self.channels,
+            after: until,
+            limit,
+            permit,
+            reply,
+        };
+        let shard = server.hub.shard_of(sid);
+        let new = Box::new(new);
+        server.hub.send(shard, Command::OpenWaiter { sid, new });
+        let gone = Abandoned { server, sid };
+        let body = match tokio::time::timeout(self.wait, &mut event).await {
+            Ok(body) => body,
+            Err(_) => {
+                server.hub.send(shard, Command::StopWaiting { sid });
+                event.await
+            }
+        };
+        std::mem::forget(gone);
+        Ok(long(body.unwrap_or_else(|_| empty(server, until))))
+    }
+
+    /// The newest events of each channel.
+    async fn newest(self, server: &Arc<Server>, headers: &HeaderMap) -> Result<Response<Body>> {
+        let hub = &server.hub;
+        // What comes after this is for the next poll.
+        let tail = hub.log.position();
+        let channels: Vec<Channel> = self
+            .channels
+            .iter()
+            .filter_map(|(name, _)| Channel::room("/", name).ok())
+            .collect();
+        let last = channels.iter().map(|channel| hub.log.last(channel)).max().unwrap_or(0);
+        let etag = format!("\"{}\"", hub.id(last.min(tail)));
+        if is_known(headers, &etag) {
+            return Ok(with_etag(short(Bytes::new()), &etag, StatusCode::NOT_MODIFIED));
+        }
+        let limit = PageLimit {
+            events: self.limit.map_or(1, events_max),
+            bytes: HISTORY_BYTES_MAX,
+        };
+        let events = hub.read(move |log| newest(log, &channels, tail, limit)).await?;
+        let encode = |(channel, event): &(Channel, Arc<Event>)| wire::poll_event(event, channel, hub.epoch);
+        let encoded: Vec<Vec<u8>> = events.iter().map(encode).collect();
+        // About a megabyte: the oldest are left out.
+        let mut bytes = 0;
+        let fits = |event: &&Vec<u8>| {
+            bytes += event.len();
+            bytes == event.len() || bytes <= HISTORY_BYTES_MAX
+        };
+        let mut fitting: Vec<&[u8]> = encoded.iter().rev().take_while(fits).map(Vec::as_slice).collect();
+        fitting.reverse();
+        let mut body = Vec::new();
+        wire::poll_answer(&mut body, &fitting, &hub.id(tail).to_string(), &[]);
+        Ok(with_etag(short(body.into()), &etag, StatusCode::OK))
+    }
+}
+
+/// The newest events of several channels, in one order, each once.
+fn newest(log: &dyn Log, channels: &[Channel], tail: u64, limit: PageLimit) -> Result<Vec<(Channel, Arc<Event>)>> {
+    let mut events: Vec<(Channel, Arc<Event>)> = Vec::new();
+    for channel in channels {
+        let history = log.history(channel, From::Before(tail + 1), limit)?;
+        events.extend(history.events.into_iter().map(|event| (channel.clone(), event)));
+    }
+    events.sort_by_key(|(_, event)| event.seq);
+    events.dedup_by_key(|(_, event)| event.seq);
+    Ok(events)
+}
+
+fn events_max(limit: u64) -> usize {
+    usize::try_from(limit)
+        .unwrap_or(HISTORY_EVENTS_MAX)
+        .min(HISTORY_EVENTS_MAX)
+}
+
+/// Whether the client has this version (RFC 9110, section 13.1.2: weak comparison).
+fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|tag| tag.trim())
+        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
+fn empty(server: &Server, next: u64) -> Bytes {
+    let mut body = Vec::new();
+    wire::poll_answer(&mut body, &[], &server.hub.id(next).to_string(), &[]);
+    body.into()
+}
+
+fn long(body: Bytes) -> Response<Body> {
+    answer(body, "no-store")
+}
+
+/// A cache may keep it, but must ask each time.
+fn short(body: Bytes) -> Response<Body> {
+    let mut response = answer(body, "private, no-cache");
+    response
+        .headers_mut()
+        .append(header::VARY, HeaderValue::from_static("Authorization, Cookie"));
+    response
+}
+
+fn answer(body: Bytes, cache: &'static str) -> Response<Body> {
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, cache),
+    ];
+    (headers, body).into_response()
+}
+
+fn with_etag(mut response: Response<Body>, etag: &str, status: StatusCode) -> Response<Body> {
+    if let Ok(etag) = HeaderValue::from_str(etag) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    if status == StatusCode::NOT_MODIFIED {
+        response.headers_mut().remove(header::CONTENT_TYPE);
+    }
+    *response.status_mut() = status;
+    response
+}
+
+/// Dropped when the client closes its request: nobody waits any more.
+struct Abandoned<'a> {
+    server: &'a Server,
+    sid: RandomId,
+}
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        let hub = &self.server.hub;
+        hub.send(hub.shard_of(self.sid), Command::Gone { sid: self.sid });
+    }
+}

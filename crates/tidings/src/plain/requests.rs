@@ -1,0 +1,292 @@
+//! What a plain WebSocket's client asks for: read, decided by the application, and handed to the shard as a command,
+//! so that it takes its place among the events.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tidings_protocol::plain::{self, Kind, RequestId};
+
+use super::history::{HistoryPage, page_limit};
+use super::session::{Job, Renewal};
+use super::{Granted, history};
+use crate::access::{Action, Visitor};
+use crate::channel::Channel;
+use crate::connection::Key;
+use crate::error::{Code, Error, Result};
+use crate::handshake::Handshake;
+use crate::id::EventId;
+use crate::server::Server;
+use crate::shard::command::Command;
+use crate::shard::run::Cell;
+use crate::socketio::arguments::Raw;
+use crate::socketio::io::Io;
+
+/// Handles one message to its end.
+pub(super) async fn handle(cell: Rc<Cell>, key: Key, job: Job) {
+    match job {
+        Job::Enter => enter(&cell, key).await,
+        Job::Text(text) => match plain::parse(&text) {
+            Ok(request) => respond(&cell, key, request).await,
+            Err(error) => {
+                let mut state = cell.state.borrow_mut();
+                if state.awaits_auth(key) {
+                    state.refuse_nobody(key, error.id);
+                } else {
+                    let message = plain::error(error.id, error.code, &error.message);
+                    state.say_to(key, &message);
+                }
+            }
+        },
+    }
+}
+
+async fn enter(cell: &Rc<Cell>, key: Key) {
+    let server = &cell.server;
+    let Some(opening) = cell.state.borrow_mut().opening_of(key) else {
+        return;
+    };
+    let handshake = handshake(server, &opening, None);
+    let shows_token = handshake.token().is_ok() || handshake.header("authorization").is_some();
+    let outcome = server.let_in(handshake).await;
+    let own = match &outcome {
+        Ok(visitor) => own_channel(server, visitor).await,
+        Err(_) => None,
+    };
+    let command = Command::PlainEntered {
+        key,
+        outcome,
+        shows_token,
+        own,
+    };
+    server.hub.send(key.shard, command);
+}
+
+fn handshake(server: &Server, opening: &Arc<crate::handshake::Opening>, auth: Option<Arc<str>>) -> Handshake {
+    let cookie = server.config.token_cookie.clone();
+    Handshake::new(Arc::clone(opening), auth, Arc::from("/"), cookie)
+}
+
+/// The channel that every user is in from the start.
+async fn own_channel(server: &Server, visitor: &Visitor) -> Option<Granted> {
+    let name = visitor.identity.as_ref()?.own_channel();
+    let grant = server.authorize(visitor, Action::Subscribe, &name).await.ok()?;
+    Some((name, grant))
+}
+
+async fn respond(cell: &Rc<Cell>, key: Key, request: plain::Request<'_>) {
+    let id = request.id.map(RequestId::to_json);
+    if let Kind::Auth { token } = request.kind {
+        return authenticate(cell, key, id, &token).await;
+    }
+    let visitor = {
+        let mut state = cell.state.borrow_mut();
+        match state.visitor_of(key) {
+            Some(visitor) => visitor,
+            None => return state.refuse_nobody(key, request.id),
+        }
+    };
+    let server = &cell.server;
+    let outcome = match request.kind {
+        Kind::Subscribe { channels, since } => {
+            return match subscription(server, &visitor, &channels, since.as_deref()).await {
+                Ok((channels, since)) => server.hub.send(
+                    key.shard,
+                    Command::PlainSubscribe {
+                        key,
+                        id,
+                        channels,
+                        since,
+                    },
+                ),
+                Err(error) => reply(server, key, id.as_deref(), Err(error)),
+            };
+        }
+        Kind::Unsubscribe { channels } => {
+            let channels = channels.iter().map(|name| Arc::from(&**name)).collect();
+            return server
+                .hub
+                .send(key.shard, Command::PlainUnsubscribe { key, id, channels });
+        }
+        Kind::Publish {
+            channel,
+            event,
+            data,
+            key,
+            volatile,
+        } => publish(server, &visitor, &channel, &event, data, key.as_deref(), volatile).await,
+        Kind::History {
+            channel,
+            before,
+            after,
+            limit,
+        } => read_history(server, &visitor, &channel, before.as_deref(), after.as_deref(), limit).await,
+        Kind::Presence { channel, after, limit } => presence(server, &visitor, &channel, after.as_deref(), limit).await,
+        Kind::Ping => Ok("{}".to_owned()),
+        Kind::Read { .. } | Kind::Unread { .. } => {
+            Err(Error::new("read marks come with a later version: this one keeps none"))
+        }
+        Kind::Auth { .. } => return,
+    };
+    reply(server, key, id.as_deref(), outcome);
+}
+
+/// The answer to a request, behind the events that came before it. Without an id there is only an answer that says what went wrong.
+fn reply(server: &Server, key: Key, id: Option<&str>, outcome: Result<String>) {
+    let id = id.and_then(RequestId::of_json);
+    let json = match (outcome, id) {
+        (Ok(result), Some(id)) => plain::ok(id, &result),
+        (Ok(_), None) => return,
+        (Err(error), id) => {
+            if error.source().is_some() {
+                tracing::error!(%error, "a request failed");
+            }
+            plain::error(id, error.code(), error.message())
+        }
+    };
+    server.hub.send(key.shard, Command::PlainSay { key, json });
+}
+
+async fn authenticate(cell: &Rc<Cell>, key: Key, id: Option<Box<str>>, token: &str) {
+    let server = &cell.server;
+    let (opening, before, channels) = {
+        let mut state = cell.state.borrow_mut();
+        (state.opening_of(key), state.visitor_of(key), state.channels_of(key))
+    };
+    let opening = opening.unwrap_or_default();
+    let auth = serde_json::json!({ "token": token }).to_string();
+    let handshake = handshake(server, &opening, Some(auth.into()));
+    let outcome = renew(server, handshake, before.as_ref(), &channels).await;
+    server.hub.send(key.shard, Command::PlainAuth { key, id, outcome });
+}
+
+async fn renew(
+    server: &Server,
+    handshake: Handshake,
+    before: Option<&Visitor>,
+    channels: &[(Arc<str>, bool)],
+) -> Result<Renewal> {
+    let visitor = server.let_in(handshake).await?;
+    if let Some(before) = before.and_then(Visitor::id)
+        && visitor.id() != Some(before)
+    {
+        return Err(Error::unauthenticated(
+            "the token is another user's; open a new connection for it",
+        ));
+    }
+    let mut lost = Vec::new();
+    for (name, _) in channels {
+        if server.authorize(&visitor, Action::Subscribe, name).await.is_err() {
+            lost.push(Arc::clone(name));
+        }
+    }
+    let own = own_channel(server, &visitor).await;
+    Ok(Renewal { visitor, own, lost })
+}
+
+/// The channels with their grants, and where the client stands.
+pub(super) async fn subscription(
+    server: &Server,
+    visitor: &Visitor,
+    channels: &[impl AsRef<str>],
+    since: Option<&str>,
+) -> Result<(Vec<Granted>, Option<crate::log::Since>)> {
+    let since = match since {
+        Some(text) => Some(server.hub.log.check(parse_id(text)?)),
+        None => None,
+    };
+    Ok((grants(server, visitor, channels).await?, since))
+}
+
+/// All of the channels, or the refusal of the first that is not granted. A channel that is named twice is granted once.
+pub(super) async fn grants(server: &Server, visitor: &Visitor, channels: &[impl AsRef<str>]) -> Result<Vec<Granted>> {
+    let max = server.hub.limits.subscriptions;
+    if max > 0 && channels.len() > max {
+        return Err(Error::coded(
+            Code::TooManyChannels,
+            format!("a client may have {max} subscriptions"),
+        ));
+    }
+    let mut granted: Vec<Granted> = Vec::with_capacity(channels.len());
+    for name in channels {
+        let name = name.as_ref();
+        if granted.iter().any(|(known, _)| **known == *name) {
+            continue;
+        }
+        crate::channel::check(name)?;
+        let name: Arc<str> = Arc::from(name);
+        let grant = server.authorize(visitor, Action::Subscribe, &name).await?;
+        granted.push((name, grant));
+    }
+    Ok(granted)
+}
+
+pub(super) fn parse_id(text: &str) -> Result<EventId> {
+    text.parse().map_err(|_| {
+        Error::coded(
+            Code::InvalidId,
+            format!("{text:?} is no event id: it has the form <epoch>-<seq>"),
+        )
+    })
+}
+
+async fn publish(
+    server: &Arc<Server>,
+    visitor: &Visitor,
+    channel: &str,
+    event: &str,
+    data: &str,
+    key: Option<&str>,
+    volatile: bool,
+) -> Result<String> {
+    let name: Arc<str> = Arc::from(channel);
+    server.authorize(visitor, Action::Publish, &name).await?;
+    let mut broadcast = Io::root(Arc::clone(server)).to(channel);
+    if let Some(user) = visitor.id() {
+        broadcast = broadcast.publisher(Arc::clone(user));
+    }
+    if volatile {
+        broadcast = broadcast.volatile();
+    }
+    if let Some(key) = key {
+        broadcast = broadcast.key(key);
+    }
+    let data = Raw::from_json(data, server.hub.limits.attachments)?;
+    match broadcast.emit(event, data).receipt().await? {
+        Some(receipt) => Ok(serde_json::json!({ "id": receipt.id, "duplicate": receipt.duplicate }).to_string()),
+        None => Ok("{}".to_owned()),
+    }
+}
+
+async fn read_history(
+    server: &Arc<Server>,
+    visitor: &Visitor,
+    channel: &str,
+    before: Option<&str>,
+    after: Option<&str>,
+    limit: Option<u64>,
+) -> Result<String> {
+    let name: Arc<str> = Arc::from(channel);
+    server.authorize(visitor, Action::History, &name).await?;
+    let from = history::from(
+        server,
+        before.map(parse_id).transpose()?,
+        after.map(parse_id).transpose()?,
+    )?;
+    let limit = page_limit(limit)?;
+    let page = HistoryPage::read(server, Channel::room("/", channel)?, from, limit).await?;
+    Ok(serde_json::to_string(&page)?)
+}
+
+async fn presence(
+    server: &Arc<Server>,
+    visitor: &Visitor,
+    channel: &str,
+    after: Option<&str>,
+    limit: Option<u64>,
+) -> Result<String> {
+    let name: Arc<str> = Arc::from(channel);
+    server.authorize(visitor, Action::Presence, &name).await?;
+    let limit = page_limit(limit)?.events;
+    let page = Io::root(Arc::clone(server)).presence().users(channel, after, limit);
+    Ok(serde_json::to_string(&page)?)
+}
