@@ -10,14 +10,17 @@ use std::time::SystemTime;
 use parking_lot::RwLock;
 use serde_json::value::RawValue;
 
+use crate::channel::Channel;
 use crate::error::{Error, Result};
 use crate::handshake::Handshake;
 use crate::server::Server;
 use crate::socketio::io::Io;
+use crate::socketio::recovery::Stored;
 use crate::socketio::socket::User;
 
 type Boxed<T> = std::pin::Pin<Box<dyn Future<Output = T>>>;
 type Identify = Arc<dyn Fn(&User) -> Option<Identity> + Send + Sync>;
+type Recover = Arc<dyn Fn(User, Arc<str>) -> Boxed<bool> + Send + Sync>;
 type Authorize = Arc<dyn Fn(User, Action, Arc<str>) -> Boxed<Result<Grant>> + Send + Sync>;
 
 /// What a client wants to do with a channel.
@@ -116,6 +119,26 @@ impl Identity {
 pub(crate) struct Access {
     identify: RwLock<Option<Identify>>,
     authorize: RwLock<Option<Authorize>>,
+    recover: RwLock<Option<Recover>>,
+}
+
+impl Access {
+    /// The rooms of a session that its user, who has come back, may still be in.
+    pub(crate) async fn recovered_rooms(&self, user: &User, stored: &Stored) -> Vec<Channel> {
+        let recover = self.recover.read().clone();
+        let mut allowed = Vec::with_capacity(stored.rooms.len());
+        for room in &stored.rooms {
+            let name = room.channel.room_name().unwrap_or_default();
+            let stays = match &recover {
+                Some(recover) if *name != *stored.id => recover(Arc::clone(user), Arc::from(name)).await,
+                _ => true,
+            };
+            if stays {
+                allowed.push(room.channel.clone());
+            }
+        }
+        allowed
+    }
 }
 
 /// A client that `auth` has let in.
@@ -207,6 +230,26 @@ impl Io {
     {
         let identify = move |user: &User| user.downcast_ref::<U>().and_then(&identify);
         *self.server.access.identify.write() = Some(Arc::new(identify));
+    }
+
+    /// Decides which rooms a recovered socket is still in: its user may have lost a permission while it was away. Without it
+    /// all rooms are restored. See [`Builder::recovery`](crate::Builder::recovery).
+    pub fn recover_room<U, F>(&self, decide: F)
+    where
+        U: Send + Sync + 'static,
+        F: AsyncFn(Arc<U>, Arc<str>) -> bool + Send + Sync + 'static,
+    {
+        let decide = Arc::new(decide);
+        let recover = move |user: User, room| -> Boxed<bool> {
+            let decide = Arc::clone(&decide);
+            Box::pin(async move {
+                match user.downcast::<U>() {
+                    Ok(user) => (*decide)(user, room).await,
+                    Err(_) => false,
+                }
+            })
+        };
+        *self.server.access.recover.write() = Some(Arc::new(recover));
     }
 
     /// Decides what clients of `/ws`, `/sse` and `/poll` may do with which channels. An error is what the client is told;

@@ -14,6 +14,7 @@ use crate::origin::Origins;
 use crate::server::{Config, Server};
 use crate::shard::run;
 use crate::socketio::io::Io;
+use crate::socketio::recovery::Recovery;
 use crate::transport::http::{Request, RequestDecision};
 use crate::wire::Envelope;
 
@@ -49,6 +50,7 @@ impl Default for Builder {
                 trusted_proxies: Vec::new(),
                 keep_headers: KeepHeaders::All,
                 envelope: Envelope::None,
+                recovery: None,
                 report_errors: false,
             },
             limits: Limits::default(),
@@ -209,6 +211,15 @@ impl Builder {
         self
     }
 
+    /// Lets clients that lost their connection come back to their sockets: `socket.recovered` is true in the browser and
+    /// [`Socket::recovered`](crate::Socket::recovered) here, rooms and registered state are restored, and what was missed comes
+    /// first. With a [store](Builder::store) also after the process was killed. Every event then carries its id as its last
+    /// argument, which the client does not take off. Off by default, as in Node.
+    pub fn recovery(mut self, recovery: Recovery) -> Self {
+        self.config.recovery = Some(recovery);
+        self
+    }
+
     /// Tells a client of each of its events that failed and had no acknowledgement, with the event `tidings:error`
     /// (`{code, message}`). Default false: in Node nobody is told.
     pub fn report_errors(mut self, report: bool) -> Self {
@@ -236,10 +247,14 @@ impl Builder {
     /// # Errors
     /// When the operating system has no thread or file descriptor left.
     pub fn try_build(self) -> std::io::Result<Io> {
+        let mut config = self.config;
+        if config.envelope == Envelope::None && config.recovery.is_some() {
+            config.envelope = Envelope::Id { otherwise: 0 };
+        }
         let shards = self
             .shards
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        let server = Arc::new(Server::new(Hub::new(self.limits, shards), self.config, self.states));
+        let server = Arc::new(Server::new(Hub::new(self.limits, shards), config, self.states));
         run::spawn(&server)?;
         Ok(Io::root(server))
     }

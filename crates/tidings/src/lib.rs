@@ -88,6 +88,7 @@ pub use socketio::extract::{CurrentUser, Data, Event, EventContext, FromEvent, S
 pub use socketio::handler::{Answer, Handler};
 pub use socketio::io::{Close, Io};
 pub use socketio::reason::Reason;
+pub use socketio::recovery::Recovery;
 pub use socketio::socket::{AckFailed, Socket, WithTimeout};
 pub use transport::http::{Request, RequestDecision};
 

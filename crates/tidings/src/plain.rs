@@ -18,7 +18,6 @@ use std::time::SystemTime;
 
 use crate::access::{Grant, Visitor};
 use crate::channel::Channel;
-use crate::connection::Pace;
 use crate::error::Code;
 use crate::id::EventId;
 use crate::limits::EXPIRY_WARNING_MS;
@@ -120,53 +119,9 @@ impl Shard {
             }
         }
         if let Some(since) = since {
-            self.replay(index, channels, since);
+            let channels = channels.iter().filter_map(|(name, _)| Channel::room("/", name).ok());
+            self.replay(index, &channels.collect::<Vec<_>>(), since);
         }
-    }
-
-    /// Sets the client back to `since` in these channels, and leaves the others where they are: until it has caught up it
-    /// gets pages of the log, in one order over all channels.
-    fn replay(&mut self, index: u32, channels: &[Granted], since: Since) {
-        let position = self.position;
-        let from = match since {
-            Since::Known(seq) => seq.min(position),
-            Since::Unknown => 0,
-        };
-        let indices: Vec<u32> = channels
-            .iter()
-            .filter_map(|(name, _)| self.channels.find(name))
-            .collect();
-        let Some(connection) = self.at(index) else { return };
-        let delivered = connection.delivered(position);
-        for subscription in &mut connection.subscriptions {
-            if indices.contains(&subscription.channel) {
-                subscription.joined_at = from;
-            } else {
-                subscription.joined_at = subscription.joined_at.max(delivered);
-            }
-        }
-        connection.pace = Pace::Lagging {
-            from: from.min(delivered),
-        };
-        // What is being read is for other cursors.
-        connection.page = None;
-        if since == Since::Unknown {
-            connection.gap_told = true;
-            let names: Vec<&str> = channels.iter().map(|(name, _)| &**name).collect();
-            self.tell_gap(index, &names, 0);
-        }
-        self.mark_dirty(index);
-    }
-
-    /// Tells a plain client which of its channels lost events that it should have had, and where the replay goes on.
-    pub(crate) fn tell_gap(&mut self, index: u32, channels: &[&str], from: u64) {
-        let next = self.server.hub.id(from);
-        let Some(connection) = self.at(index) else { return };
-        let chunk = match connection.wire {
-            Wire::Json => session::text(&tidings_protocol::plain::gap(channels, &next.to_string())),
-            _ => stream::gap(channels, next),
-        };
-        connection.outbox.push(chunk);
     }
 
     pub(crate) fn plain_unsubscribe(&mut self, index: u32, name: &str) {

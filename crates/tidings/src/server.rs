@@ -18,6 +18,7 @@ use crate::presence::Present;
 use crate::random::SocketIds;
 use crate::shard::command::Command;
 use crate::socketio::namespace::Namespaces;
+use crate::socketio::recovery::{Recovery, Sessions};
 use crate::transport::http::AllowRequest;
 use crate::wire::Envelope;
 
@@ -28,6 +29,8 @@ pub(crate) struct Server {
     pub(crate) access: Access,
     pub(crate) present: Present,
     pub(crate) socket_ids: SocketIds,
+    /// With recovery.
+    pub(crate) sessions: Option<Sessions>,
     pub(crate) states: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
     /// The runtime that the application runs in, known from its first request.
     runtime: OnceLock<Handle>,
@@ -54,6 +57,7 @@ pub(crate) struct Config {
     pub(crate) trusted_proxies: Vec<(IpAddr, u8)>,
     pub(crate) keep_headers: KeepHeaders,
     pub(crate) envelope: Envelope,
+    pub(crate) recovery: Option<Recovery>,
     pub(crate) report_errors: bool,
 }
 
@@ -107,7 +111,13 @@ fn milliseconds(duration: Duration) -> u64 {
 
 impl Server {
     pub(crate) fn new(hub: Hub, config: Config, states: HashMap<TypeId, Box<dyn Any + Send + Sync>>) -> Self {
+        let log = &hub.log;
+        let sessions = config
+            .recovery
+            .clone()
+            .map(|recovery| Sessions::new(recovery, Arc::clone(log)));
         Self {
+            sessions,
             hub,
             config,
             namespaces: Namespaces::new(),
@@ -132,6 +142,14 @@ impl Server {
         self.runtime.get()
     }
 
+    /// Lets go of what nobody can ask for any more.
+    pub(crate) fn expire(&self) {
+        self.hub.log.expire();
+        if let Some(sessions) = &self.sessions {
+            sessions.expire();
+        }
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         let gauges = &self.hub.gauges;
         let retained = self.hub.log.retained();
@@ -142,6 +160,7 @@ impl Server {
             subscriptions: gauges.subscriptions.load(Ordering::Acquire),
             acks: gauges.acks.load(Ordering::Acquire),
             tasks: gauges.tasks.load(Ordering::Acquire),
+            sessions: self.sessions.as_ref().map_or(0, Sessions::away),
             retained_events: retained.events,
             retained_bytes: retained.bytes,
         }
@@ -183,6 +202,8 @@ pub struct Counts {
     pub acks: usize,
     /// Handlers that wait for something.
     pub tasks: usize,
+    /// Sessions whose clients are away and can come back to them.
+    pub sessions: usize,
     /// Events in the memory tail.
     pub retained_events: usize,
     /// Their bytes, about.

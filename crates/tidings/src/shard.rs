@@ -11,6 +11,7 @@ mod execute;
 mod fanout;
 mod flush;
 mod receive;
+mod replay;
 pub(crate) mod run;
 mod sweep;
 

@@ -15,4 +15,5 @@ pub(crate) mod io;
 pub(crate) mod namespace;
 pub(crate) mod rate;
 pub(crate) mod reason;
+pub(crate) mod recovery;
 pub(crate) mod socket;

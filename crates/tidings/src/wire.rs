@@ -49,6 +49,9 @@ pub(crate) enum Envelope {
     /// Nothing, as in Node.
     #[default]
     None,
+    /// The id, which recovery needs. An event without one carries that of `otherwise`, since stock clients take any string at
+    /// the end for their place in the log.
+    Id { otherwise: u64 },
     /// `{channel, time, user}` and, if it was logged, the id.
     Metadata,
 }
@@ -188,6 +191,19 @@ fn packet(wire: Wire, event: &Event, channel: &Channel, envelope: Envelope, epoc
                 &message.name,
                 message.arguments(),
                 &[],
+            );
+        }
+        Envelope::Id { otherwise } => {
+            let seq = if event.seq > 0 { event.seq } else { otherwise };
+            let id = ack.is_none().then(|| format!("\"{}\"", EventId::new(epoch, seq)));
+            socketio::write_event(
+                &mut packet,
+                namespace,
+                ack,
+                message.attachments.len(),
+                &message.name,
+                message.arguments(),
+                id.as_deref().as_slice(),
             );
         }
         Envelope::Metadata => {

@@ -78,7 +78,7 @@ fn bytes(job: &Job) -> usize {
 }
 
 /// A message as a text frame.
-pub(super) fn text(json: &[u8]) -> Bytes {
+pub(crate) fn text(json: &[u8]) -> Bytes {
     websocket::frame(Opcode::Text, &[json])
 }
 

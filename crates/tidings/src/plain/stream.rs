@@ -132,7 +132,7 @@ fn cursor_line(cursor: EventId) -> Bytes {
 }
 
 /// The event `gap`, whose id is where the replay starts.
-pub(super) fn gap(channels: &[&str], next: EventId) -> Bytes {
+pub(crate) fn gap(channels: &[&str], next: EventId) -> Bytes {
     let next = next.to_string();
     let data = serde_json::json!({ "channels": channels, "next": next }).to_string();
     let mut out = Vec::new();

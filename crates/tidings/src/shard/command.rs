@@ -133,6 +133,12 @@ pub(crate) enum Command {
     },
     /// A socket enters a room.
     Join { socket: Arc<SocketInner>, channel: Channel },
+    /// A socket enters rooms, and gets what came after `since` there.
+    JoinSince {
+        socket: Arc<SocketInner>,
+        channels: Vec<Channel>,
+        since: Since,
+    },
     /// A socket leaves a room.
     Leave { socket: Arc<SocketInner>, channel: Channel },
     /// A packet for one socket that is no event of the log.

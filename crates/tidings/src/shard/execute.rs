@@ -68,6 +68,11 @@ impl Shard {
                 outcome,
             } => self.entered(key, &namespace, outcome),
             Command::Join { socket, channel } => self.join(&socket, &channel),
+            Command::JoinSince {
+                socket,
+                channels,
+                since,
+            } => self.join_since(&socket, &channels, since),
             Command::Leave { socket, channel } => self.leave(&socket, &channel),
             Command::Send {
                 socket,

@@ -10,7 +10,7 @@ use crate::connection::{Connection, Pace, Transport};
 use crate::event::Event;
 use crate::limits::{TURN_BYTES_MAX, TURN_EVENTS_MAX};
 use crate::shard::command::{BroadcastKind, Selection};
-use crate::wire::{self, Encodings, Wire};
+use crate::wire::{self, Encodings, Envelope, Wire};
 
 impl Shard {
     /// Fans out all events up to `position`.
@@ -95,7 +95,12 @@ impl Shard {
     /// Delivers an event that is not logged.
     pub(crate) fn broadcast(&mut self, event: &Arc<Event>, kind: &BroadcastKind) {
         let server = Arc::clone(&self.server);
-        let envelope = server.config.envelope;
+        let envelope = match server.config.envelope {
+            Envelope::Id { .. } => Envelope::Id {
+                otherwise: self.position,
+            },
+            envelope => envelope,
+        };
         let ack = match kind {
             BroadcastKind::Plain | BroadcastKind::Volatile => None,
             BroadcastKind::WithAck { ack, .. } => Some(*ack),

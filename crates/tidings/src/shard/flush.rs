@@ -179,7 +179,8 @@ impl Shard {
         };
         let told = std::mem::take(&mut self.connections[index as usize].gap_told);
         if !page.gaps.is_empty() && !told {
-            self.push_gap(index, cursors, page, from);
+            let channels: Vec<&Channel> = page.gaps.iter().map(|gap| &cursors[*gap].channel).collect();
+            self.tell_gap(index, &channels, from);
         }
         for (cursor, event) in &page.events {
             self.release_deferred(index, event.seq - 1);
@@ -217,30 +218,6 @@ impl Shard {
             connection.deferred = std::collections::VecDeque::new();
         }
     }
-
-    /// Tells a client which of its channels lost events that it should have had: `gap` with `{channels, next}`.
-    fn push_gap(&mut self, index: u32, cursors: &[Cursor], page: &Page, from: u64) {
-        let names: Vec<&str> = page.gaps.iter().map(|gap| shown(&cursors[*gap].channel)).collect();
-        let next = self.server.hub.id(from);
-        tracing::debug!(channels = ?names, %next, "a slow client has a gap");
-        let arguments = serde_json::json!({ "channels": names, "next": next }).to_string();
-        let connection = &mut self.connections[index as usize];
-        if connection.plain.is_some() {
-            return self.tell_gap(index, &names, from);
-        }
-        for namespace in connection
-            .client
-            .namespaces_of(page.gaps.iter().map(|gap| cursors[*gap].channel.namespace()))
-        {
-            let mut packet = Vec::new();
-            tidings_protocol::socketio::write_event(&mut packet, &namespace, None, 0, "gap", &arguments, &[]);
-            connection.outbox.push(wire::frame(connection.wire, &packet, &[]));
-        }
-    }
-}
-
-fn shown(channel: &Channel) -> &str {
-    channel.room_name().unwrap_or(channel.as_str())
 }
 
 fn write(connection: &mut Connection, now_ms: u64) -> Written {

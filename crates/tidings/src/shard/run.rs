@@ -80,7 +80,7 @@ async fn turns(cell: Rc<Cell>) {
             biased;
             () = handle.woken() => {}
             _ = sweep.tick(), if !is_idle => swept = true,
-            () = tokio::time::sleep(Duration::from_secs(1)), if is_idle && number == 0 => server.hub.log.expire(),
+            () = tokio::time::sleep(Duration::from_secs(1)), if is_idle && number == 0 => server.expire(),
         }
         handle.begin_turn();
         loop {
@@ -99,7 +99,7 @@ async fn turns(cell: Rc<Cell>) {
             cell.state.borrow_mut().sweep();
             start_ready(&cell);
             if number == 0 {
-                server.hub.log.expire();
+                server.expire();
             }
         }
         if cell.state.borrow().stopping {

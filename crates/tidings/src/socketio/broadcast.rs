@@ -309,6 +309,9 @@ impl Broadcast {
         for namespace in self.namespaces() {
             let Some(action) = action(&namespace) else { continue };
             let selection = Arc::new(self.selection_in(&namespace));
+            if let Some(sessions) = &self.server.sessions {
+                sessions.apply(&selection, &action);
+            }
             self.server.hub.send_all(|| Command::Apply {
                 selection: Arc::clone(&selection),
                 action: action.clone(),

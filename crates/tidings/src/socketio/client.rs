@@ -16,6 +16,7 @@ use super::extract::Event;
 use super::namespace::Namespace;
 use super::rate::{Rate, Verdict};
 use super::reason::Reason;
+use super::recovery::Room;
 use super::socket::SocketInner;
 use crate::channel::Channel;
 use crate::connection::Key;
@@ -403,10 +404,12 @@ impl Shard {
     /// The application has decided.
     pub(crate) fn entered(&mut self, key: Key, namespace: &Arc<Namespace>, outcome: Result<Arc<SocketInner>>) {
         let server = Arc::clone(&self.server);
-        let Some(connection) = self.get(key) else { return };
-        if !connection.is_open() {
+        let Some(connection) = self.get(key).filter(|connection| connection.is_open()) else {
+            if let (Ok(socket), Some(sessions)) = (&outcome, &server.sessions) {
+                sessions.give_back(socket);
+            }
             return;
-        }
+        };
         let index = key.index;
         connection
             .client
@@ -422,9 +425,7 @@ impl Shard {
                 };
             }
         };
-        let mut packet = Vec::new();
-        socketio::write_connect(&mut packet, &namespace.path, socket.id(), None);
-        self.push_packet(index, &packet, &[]);
+        let position = self.position;
         let Some(connection) = self.get(key) else { return };
         let client = &mut connection.client;
         client.has_entered = true;
@@ -439,10 +440,25 @@ impl Shard {
         });
         server.hub.gauges.sockets.fetch_add(1, Ordering::Relaxed);
         namespace.count(1);
-        self.subscribe(index, id, &Channel::everyone(&namespace.path));
-        for channel in socket.begin() {
-            self.subscribe(index, id, &channel);
+        let mut rooms = socket.begin(position);
+        if let Some(sessions) = &server.sessions {
+            sessions.begin(&socket, &rooms);
         }
+        rooms.push(Room {
+            channel: Channel::everyone(&namespace.path),
+            joined_at: socket.start(),
+        });
+        for room in &rooms {
+            self.subscribe(index, id, &room.channel);
+        }
+        // What it missed comes before the answer to its CONNECT, as stock clients expect it.
+        if let Some(cursor) = socket.recovered {
+            self.set_back(index, &rooms, cursor);
+        }
+        let mut packet = Vec::new();
+        let pid = socket.pid.map(|pid| pid.to_string());
+        socketio::write_connect(&mut packet, &namespace.path, socket.id(), pid.as_deref());
+        self.push_packet(index, &packet, &[]);
         self.ready.push(driver);
     }
 
@@ -467,6 +483,9 @@ impl Shard {
         let member = client.members.remove(at);
         client.drop_acks(namespace, &server.hub.gauges);
         member.socket.end();
+        if let Some(sessions) = &server.sessions {
+            sessions.end(&member.socket, reason);
+        }
         member.driver.push(Job::End(reason));
         server.hub.gauges.sockets.fetch_sub(1, Ordering::Relaxed);
         member.socket.namespace.count(-1);

@@ -10,7 +10,7 @@ use super::arguments::Emit;
 use super::extract::{Event, EventContext, FromEvent, wrong_user};
 use super::namespace::Namespace;
 use super::reason::Reason;
-use super::socket::{Running, Socket, SocketInner};
+use super::socket::{Entering, Running, Socket, SocketInner};
 use crate::connection::Key;
 use crate::error::{Code, Error, Result};
 use crate::handshake::Handshake;
@@ -366,11 +366,21 @@ impl EnterTask {
             Some(auth) => auth(self.handshake.clone()).await.map_err(Error::in_auth)?,
             None => Arc::new(()),
         };
+        let user_id = server.visitor(Arc::clone(&user)).id().cloned();
+        let recovered =
+            super::recovery::recover(server, &self.namespace, &self.handshake, &user, user_id.as_ref()).await;
         let handshake = match server.config.forgets_handshakes() {
             true => self.handshake.forgotten(),
             false => self.handshake.clone(),
         };
-        let socket = SocketInner::new(server, &self.namespace, self.key, user, handshake)?;
+        let entering = Entering {
+            key: self.key,
+            user,
+            user_id,
+            handshake,
+            recovered,
+        };
+        let socket = SocketInner::new(server, &self.namespace, entering)?;
         for middleware in behaviour.connect_middleware() {
             if let Err(error) = middleware(Arc::clone(&socket)).await {
                 socket.forget();

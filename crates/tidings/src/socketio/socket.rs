@@ -4,7 +4,7 @@ use std::any::{Any, TypeId};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -19,11 +19,15 @@ use super::handler::{Answer, ErasedHandler, EventHandlers, Handler, SocketHandle
 use super::io::Io;
 use super::namespace::Namespace;
 use super::reason::Reason;
+use super::recovery::{Room, Stored};
 use crate::channel::Channel;
 use crate::connection::Key;
 use crate::error::Result;
 use crate::event::{self, Draft, Message};
 use crate::handshake::Handshake;
+use crate::id::EventId;
+use crate::log::Since;
+use crate::random::RandomId;
 use crate::server::Server;
 use crate::shard::command::{Command, Packet};
 
@@ -47,6 +51,14 @@ pub(crate) struct SocketInner {
     id: Box<str>,
     pub(crate) user: User,
     handshake: Handshake,
+    /// The session's secret id, with recovery.
+    pub(crate) pid: Option<RandomId>,
+    /// Who it is, where the application tells.
+    pub(crate) user_id: Option<Arc<str>>,
+    /// Where its client stands if it has seen no event.
+    start: AtomicU64,
+    /// Its client came back, and has all events up to here.
+    pub(crate) recovered: Option<u64>,
     state: Mutex<State>,
     pub(crate) concurrent: AtomicUsize,
 }
@@ -54,10 +66,19 @@ pub(crate) struct SocketInner {
 #[derive(Default)]
 struct State {
     phase: Phase,
-    rooms: Vec<Channel>,
+    rooms: Vec<Room>,
     handlers: Handlers,
     values: Option<Box<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>>,
 }
+
+impl State {
+    fn is_in(&self, channel: &Channel) -> bool {
+        self.rooms.iter().any(|room| room.channel == *channel)
+    }
+}
+
+/// Of a room that begins with the socket.
+const ENTERING: u64 = u64::MAX;
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -76,30 +97,73 @@ pub(crate) struct Handlers {
     disconnect: Vec<SocketHandler<Reason>>,
 }
 
+/// Who asks to be a socket.
+pub(crate) struct Entering {
+    pub(crate) key: Key,
+    pub(crate) user: User,
+    pub(crate) user_id: Option<Arc<str>>,
+    pub(crate) handshake: Handshake,
+    /// The session that it comes back to, and what it has seen of it.
+    pub(crate) recovered: Option<(Stored, u64)>,
+}
+
 impl SocketInner {
-    pub(crate) fn new(
-        server: &Arc<Server>,
-        namespace: &Arc<Namespace>,
-        key: Key,
-        user: User,
-        handshake: Handshake,
-    ) -> Result<Arc<Self>> {
-        let id = server.socket_ids.make();
+    pub(crate) fn new(server: &Arc<Server>, namespace: &Arc<Namespace>, entering: Entering) -> Result<Arc<Self>> {
+        let Entering {
+            key,
+            user,
+            user_id,
+            handshake,
+            recovered,
+        } = entering;
+        let cursor = recovered.as_ref().map(|(_, cursor)| *cursor);
+        let (id, pid, start, mut rooms, values) = match recovered {
+            Some((stored, _)) => (stored.id, Some(stored.pid), stored.start, stored.rooms, stored.values),
+            None => {
+                let pid = server.sessions.as_ref().map(|_| RandomId::new());
+                let id = server.socket_ids.make().into();
+                (id, pid, 0, Vec::new(), HashMap::new())
+            }
+        };
         let own = Channel::room(&namespace.path, &id)?;
+        if !rooms.iter().any(|room| room.channel == own) {
+            let channel = own.clone();
+            rooms.push(Room {
+                channel,
+                joined_at: ENTERING,
+            });
+        }
         Ok(Arc::new(Self {
             server: Arc::clone(server),
             namespace: Arc::clone(namespace),
             key,
-            state: Mutex::new(State {
-                rooms: vec![own.clone()],
-                ..State::default()
-            }),
             own,
-            id: id.into(),
+            id,
             user,
             handshake,
+            pid,
+            user_id,
+            start: AtomicU64::new(start),
+            recovered: cursor,
+            state: Mutex::new(State {
+                rooms,
+                values: (!values.is_empty()).then(|| Box::new(values)),
+                ..State::default()
+            }),
             concurrent: AtomicUsize::new(0),
         }))
+    }
+
+    /// Where its client stands if it has seen no event.
+    pub(crate) fn start(&self) -> u64 {
+        self.start.load(Ordering::Relaxed)
+    }
+
+    /// What recovery keeps of it.
+    pub(crate) fn snapshot(&self) -> (Vec<Room>, HashMap<TypeId, Arc<dyn Any + Send + Sync>>) {
+        let state = self.state.lock();
+        let values = state.values.as_deref().cloned().unwrap_or_default();
+        (state.rooms.clone(), values)
     }
 
     pub(crate) fn id(&self) -> &str {
@@ -136,12 +200,7 @@ impl SocketInner {
     /// Enters a room. The command is sent under the lock, so that commands come in the order of changes.
     fn join(self: &Arc<Self>, channel: Channel) {
         let mut state = self.state.lock();
-        if state.phase == Phase::Ended || state.rooms.contains(&channel) {
-            return;
-        }
-        state.rooms.push(channel.clone());
-        // Before that, `begin` takes them all.
-        if state.phase == Phase::Connected {
+        if self.add_room(&mut state, &channel) && state.phase == Phase::Connected {
             self.command(Command::Join {
                 socket: Arc::clone(self),
                 channel,
@@ -149,16 +208,63 @@ impl SocketInner {
         }
     }
 
+    /// Adds a room to those it is in; false when it was in there, or is gone.
+    fn add_room(&self, state: &mut State, channel: &Channel) -> bool {
+        if state.phase == Phase::Ended || state.is_in(channel) {
+            return false;
+        }
+        // Before it is connected, `begin` says where its rooms begin.
+        let joined_at = match state.phase {
+            Phase::Connected => self.server.hub.log.assigned(),
+            _ => ENTERING,
+        };
+        let room = Room {
+            channel: channel.clone(),
+            joined_at,
+        };
+        if state.phase == Phase::Connected
+            && let (Some(sessions), Some(pid)) = (&self.server.sessions, self.pid)
+        {
+            sessions.joined(pid, &room);
+        }
+        state.rooms.push(room);
+        true
+    }
+
+    /// Enters rooms, and gets what came after `since` there.
+    fn join_since(self: &Arc<Self>, channels: Vec<Channel>, since: Since) {
+        let mut state = self.state.lock();
+        if state.phase != Phase::Connected {
+            return;
+        }
+        for channel in &channels {
+            self.add_room(&mut state, channel);
+        }
+        self.command(Command::JoinSince {
+            socket: Arc::clone(self),
+            channels,
+            since,
+        });
+    }
+
     fn leave(self: &Arc<Self>, channel: Channel) {
         let mut state = self.state.lock();
-        let rooms = state.rooms.len();
-        state.rooms.retain(|room| *room != channel);
-        if state.rooms.len() < rooms && state.phase == Phase::Connected {
+        if self.remove_room(&mut state, &channel) && state.phase == Phase::Connected {
             self.command(Command::Leave {
                 socket: Arc::clone(self),
                 channel,
             });
         }
+    }
+
+    fn remove_room(&self, state: &mut State, channel: &Channel) -> bool {
+        let rooms = state.rooms.len();
+        state.rooms.retain(|room| room.channel != *channel);
+        let was_in = state.rooms.len() < rooms;
+        if was_in && let (Some(sessions), Some(pid)) = (&self.server.sessions, self.pid) {
+            sessions.left(pid, channel);
+        }
+        was_in
     }
 
     fn command(&self, command: Command) {
@@ -168,20 +274,27 @@ impl SocketInner {
     /// Notes a room that its shard put it into.
     pub(crate) fn note_joined(&self, channel: &Channel) {
         let mut state = self.state.lock();
-        if state.phase != Phase::Ended && !state.rooms.contains(channel) {
-            state.rooms.push(channel.clone());
-        }
+        self.add_room(&mut state, channel);
     }
 
     /// Notes a room that its shard took it out of.
     pub(crate) fn note_left(&self, channel: &Channel) {
-        self.state.lock().rooms.retain(|room| room != channel);
+        let mut state = self.state.lock();
+        self.remove_room(&mut state, channel);
     }
 
-    /// Makes it a connected one; answers the rooms it is in by now.
-    pub(crate) fn begin(&self) -> Vec<Channel> {
+    /// Makes it a connected one, from `position` on; answers the rooms it is in by now.
+    pub(crate) fn begin(&self, position: u64) -> Vec<Room> {
+        if self.recovered.is_none() {
+            self.start.store(position, Ordering::Relaxed);
+        }
         let mut state = self.state.lock();
         state.phase = Phase::Connected;
+        for room in &mut state.rooms {
+            if room.joined_at == ENTERING {
+                room.joined_at = position;
+            }
+        }
         state.rooms.clone()
     }
 
@@ -275,6 +388,26 @@ impl<U: Send + Sync + 'static> Socket<U> {
         Ok(())
     }
 
+    /// Enters rooms and gets what was published there after an event, before anything new: for clients that come back and know
+    /// the last id they have seen, on any transport. In a room it is in already that is replayed too. What is no longer
+    /// retained is told to the client with the event `gap` (`{channels, next}`) first.
+    ///
+    /// # Errors
+    /// `invalid_channel` when a name is empty, over 255 bytes, has control characters or begins with `/`; it is then in none of them.
+    pub fn join_since(&self, rooms: impl IntoIterator<Item = impl AsRef<str>>, since: EventId) -> Result<()> {
+        let namespace = &self.inner.namespace.path;
+        let channels = rooms.into_iter().map(|room| Channel::room(namespace, room.as_ref()));
+        let channels = channels.collect::<Result<Vec<_>>>()?;
+        let since = self.inner.server.hub.log.check(since);
+        self.inner.join_since(channels, since);
+        Ok(())
+    }
+
+    /// Whether its client came back to it: rooms are as they were, and it gets what it missed before it hears that it is in.
+    pub fn recovered(&self) -> bool {
+        self.inner.recovered.is_some()
+    }
+
     /// Leaves a room.
     pub fn leave(&self, room: impl AsRef<str>) {
         if let Ok(channel) = Channel::room(&self.inner.namespace.path, room.as_ref()) {
@@ -288,7 +421,7 @@ impl<U: Send + Sync + 'static> Socket<U> {
         state
             .rooms
             .iter()
-            .filter_map(|channel| channel.room_name().map(str::to_owned))
+            .filter_map(|room| room.channel.room_name().map(str::to_owned))
             .collect()
     }
 
@@ -299,7 +432,7 @@ impl<U: Send + Sync + 'static> Socket<U> {
             .lock()
             .rooms
             .iter()
-            .any(|channel| channel.room_name() == Some(room))
+            .any(|other| other.channel.room_name() == Some(room))
     }
 
     // Sending
@@ -336,6 +469,9 @@ impl<U: Send + Sync + 'static> Socket<U> {
             event::check_name(name)?;
             let encoded = arguments::encode(&arguments)?;
             let mut bytes = Vec::new();
+            // Stock clients take any last argument that is a string for their place in the log.
+            let hub = &self.inner.server.hub;
+            let offset = self.inner.pid.map(|_| format!("\"{}\"", hub.id(hub.log.position())));
             tidings_protocol::socketio::write_event(
                 &mut bytes,
                 &self.inner.namespace.path,
@@ -343,7 +479,7 @@ impl<U: Send + Sync + 'static> Socket<U> {
                 encoded.attachments.len(),
                 name,
                 &encoded.text,
-                &[],
+                offset.as_deref().as_slice(),
             );
             let packet = Packet {
                 bytes,
@@ -487,6 +623,9 @@ impl<U: Send + Sync + 'static> Socket<U> {
     pub fn set_state<T: Send + Sync + 'static>(&self, value: T) {
         let mut state = self.inner.state.lock();
         if state.phase != Phase::Ended {
+            if let (Some(sessions), Some(pid)) = (&self.inner.server.sessions, self.inner.pid) {
+                sessions.changed(pid, TypeId::of::<T>(), &value);
+            }
             state
                 .values
                 .get_or_insert_default()

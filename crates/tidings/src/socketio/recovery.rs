@@ -1,0 +1,544 @@
+//! Connection state recovery: a client that comes back within the window finds its socket as it left it, and gets what
+//! it missed first (SOCKETIO: `pid` and offset in the CONNECT of a client that had them).
+//!
+//! A session is its socket for as long as that lives, and for the window after it a [`Stored`]. With a store it is also
+//! a handful of records, written before anything that is published later, so that it outlives the process: the head, one
+//! for each room, one for each registered state.
+
+use std::any::{Any, TypeId};
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::namespace::Namespace;
+use super::reason::Reason;
+use super::socket::{SocketInner, User};
+use crate::channel::Channel;
+use crate::handshake::Handshake;
+use crate::id::EventId;
+use crate::log::{Cursor, Log, PageLimit, Since};
+use crate::random::RandomId;
+use crate::server::Server;
+use crate::shard::command::{Action, Command, Selection};
+
+/// How recovery is set up; see [`Builder::recovery`](crate::Builder::recovery).
+#[derive(Clone)]
+pub struct Recovery {
+    pub(crate) window: Duration,
+    pub(crate) events_max: usize,
+    pub(crate) bytes_max: usize,
+    states: Vec<StateType>,
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Self {
+            window: Duration::from_secs(120),
+            events_max: 10_000,
+            bytes_max: 16 << 20,
+            states: Vec::new(),
+        }
+    }
+}
+
+impl Recovery {
+    /// How long a client may be away. Default 2 minutes.
+    pub fn window(mut self, window: Duration) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// How many missed events are replayed at the most; with more, the client begins anew. Default 10,000.
+    pub fn events_max(mut self, events: usize) -> Self {
+        self.events_max = events;
+        self
+    }
+
+    /// How many bytes of missed events are replayed at the most; with more, the client begins anew. Default 16 MiB.
+    pub fn bytes_max(mut self, bytes: usize) -> Self {
+        self.bytes_max = bytes;
+        self
+    }
+
+    /// Restores the [state](crate::Socket::set_state) of this type, which is kept under `name`, as JSON where there is a store.
+    pub fn state<T: Serialize + DeserializeOwned + Send + Sync + 'static>(mut self, name: &'static str) -> Self {
+        self.states.push(StateType {
+            id: TypeId::of::<T>(),
+            name,
+            encode: |value| serde_json::to_vec(value.downcast_ref::<T>()?).ok(),
+            decode: |bytes| Some(Arc::new(serde_json::from_slice::<T>(bytes).ok()?)),
+        });
+        self
+    }
+}
+
+type Value = Arc<dyn Any + Send + Sync>;
+
+#[derive(Clone)]
+struct StateType {
+    id: TypeId,
+    name: &'static str,
+    encode: fn(&(dyn Any + Send + Sync)) -> Option<Vec<u8>>,
+    decode: fn(&[u8]) -> Option<Value>,
+}
+
+/// A room of a socket.
+#[derive(Debug, Clone)]
+pub(crate) struct Room {
+    pub(crate) channel: Channel,
+    /// Events up to this seq are from before.
+    pub(crate) joined_at: u64,
+}
+
+/// A session whose client is away.
+#[derive(Clone)]
+pub(crate) struct Stored {
+    pub(crate) pid: RandomId,
+    pub(crate) namespace: Arc<str>,
+    /// Who it is, where [`Io::identify`](crate::Io::identify) tells.
+    user: Option<Arc<str>>,
+    /// The public id of its socket.
+    pub(crate) id: Box<str>,
+    /// It has all events of its rooms up to here, or must not get them: where a client stands that has seen none.
+    pub(crate) start: u64,
+    pub(crate) rooms: Vec<Room>,
+    pub(crate) values: HashMap<TypeId, Value>,
+}
+
+enum Entry {
+    Live(Arc<SocketInner>),
+    Away { stored: Box<Stored>, until: Instant },
+}
+
+/// All sessions that can be recovered.
+pub(crate) struct Sessions {
+    pub(crate) recovery: Recovery,
+    log: Arc<dyn Log>,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    entries: HashMap<RandomId, Entry>,
+    /// Those that are away, the longest so first; some have come back since.
+    away: VecDeque<(Instant, RandomId)>,
+}
+
+/// Sessions whose clients are away, at the most; the longest away give way.
+const AWAY_MAX: usize = 100_000;
+
+/// What records of sessions begin with.
+const PREFIX: &[u8] = b"session/";
+
+#[derive(Serialize, Deserialize)]
+struct Head<'a> {
+    namespace: &'a str,
+    user: Option<&'a str>,
+    id: &'a str,
+    start: u64,
+}
+
+impl Sessions {
+    /// With the sessions that an earlier process left in the store: their windows begin anew.
+    pub(crate) fn new(recovery: Recovery, log: Arc<dyn Log>) -> Self {
+        let sessions = Self {
+            recovery,
+            log,
+            table: Mutex::default(),
+        };
+        sessions.load();
+        sessions
+    }
+
+    fn load(&self) {
+        let mut found: HashMap<RandomId, Stored> = HashMap::new();
+        let mut orphans = Vec::new();
+        // In the order of the keys: a session's head comes before what belongs to it.
+        for (key, value) in self.log.records(PREFIX) {
+            if self.load_record(&mut found, &key, &value).is_none() {
+                orphans.push(key);
+            }
+        }
+        for key in orphans {
+            self.log.put(key, None);
+        }
+        for stored in found.into_values() {
+            self.store(stored);
+        }
+    }
+
+    fn load_record(&self, found: &mut HashMap<RandomId, Stored>, key: &[u8], value: &[u8]) -> Option<()> {
+        let key = std::str::from_utf8(key.strip_prefix(PREFIX)?).ok()?;
+        let (pid, rest) = key.split_at_checked(RandomId::CHARS)?;
+        let pid = RandomId::parse(pid)?;
+        if rest.is_empty() {
+            let head: Head<'_> = serde_json::from_slice(value).ok()?;
+            found.insert(
+                pid,
+                Stored {
+                    pid,
+                    namespace: Arc::from(head.namespace),
+                    user: head.user.map(Arc::from),
+                    id: head.id.into(),
+                    start: head.start,
+                    rooms: Vec::new(),
+                    values: HashMap::new(),
+                },
+            );
+            return Some(());
+        }
+        let stored = found.get_mut(&pid)?;
+        if let Some(room) = rest.strip_prefix("/room/") {
+            stored.rooms.push(Room {
+                channel: Channel::room(&stored.namespace, room).ok()?,
+                joined_at: std::str::from_utf8(value).ok()?.parse().ok()?,
+            });
+        } else {
+            let name = rest.strip_prefix("/state/")?;
+            let state = self.recovery.states.iter().find(|state| state.name == name)?;
+            stored.values.insert(state.id, (state.decode)(value)?);
+        }
+        Some(())
+    }
+
+    // What happens to a socket
+
+    /// A socket has come in; `start` is where a client stands that has seen no event.
+    pub(crate) fn begin(&self, socket: &Arc<SocketInner>, rooms: &[Room]) {
+        let Some(pid) = socket.pid else { return };
+        let head = Head {
+            namespace: &socket.namespace.path,
+            user: socket.user_id.as_deref(),
+            id: socket.id(),
+            start: socket.start(),
+        };
+        if let Ok(head) = serde_json::to_vec(&head) {
+            self.log.put(key(pid, "", ""), Some(head.into()));
+        }
+        for room in rooms {
+            self.joined(pid, room);
+        }
+        self.table.lock().entries.insert(pid, Entry::Live(Arc::clone(socket)));
+    }
+
+    pub(crate) fn joined(&self, pid: RandomId, room: &Room) {
+        if let Some(name) = room.channel.room_name() {
+            let value = room.joined_at.to_string();
+            self.log.put(key(pid, "/room/", name), Some(value.into()));
+        }
+    }
+
+    pub(crate) fn left(&self, pid: RandomId, channel: &Channel) {
+        if let Some(name) = channel.room_name() {
+            self.log.put(key(pid, "/room/", name), None);
+        }
+    }
+
+    pub(crate) fn changed(&self, pid: RandomId, id: TypeId, value: &(dyn Any + Send + Sync)) {
+        if let Some(state) = self.recovery.states.iter().find(|state| state.id == id)
+            && let Some(value) = (state.encode)(value)
+        {
+            self.log.put(key(pid, "/state/", state.name), Some(value.into()));
+        }
+    }
+
+    /// A socket has ended: its session waits for the client, or ends with it.
+    pub(crate) fn end(&self, socket: &SocketInner, reason: Reason) {
+        let Some(pid) = socket.pid else { return };
+        {
+            let mut table = self.table.lock();
+            // Its session may be another socket's by now.
+            let is_own = matches!(table.entries.get(&pid), Some(Entry::Live(live)) if std::ptr::eq(&**live, socket));
+            if !is_own {
+                return;
+            }
+            table.entries.remove(&pid);
+        }
+        let stored = self.of(socket, pid);
+        match reason {
+            Reason::ClientNamespaceDisconnect | Reason::ServerNamespaceDisconnect => self.forget(&stored),
+            _ => self.store(stored),
+        }
+    }
+
+    fn of(&self, socket: &SocketInner, pid: RandomId) -> Stored {
+        let is_kept = |id: &TypeId| self.recovery.states.iter().any(|state| state.id == *id);
+        let (rooms, values) = socket.snapshot();
+        Stored {
+            pid,
+            namespace: Arc::clone(&socket.namespace.path),
+            user: socket.user_id.clone(),
+            id: socket.id().into(),
+            start: socket.start(),
+            rooms,
+            values: values.into_iter().filter(|(id, _)| is_kept(id)).collect(),
+        }
+    }
+
+    fn store(&self, stored: Stored) {
+        let until = Instant::now() + self.recovery.window;
+        let mut table = self.table.lock();
+        table.away.push_back((until, stored.pid));
+        let entry = Entry::Away {
+            stored: Box::new(stored),
+            until,
+        };
+        table.entries.insert(entry.pid(), entry);
+    }
+
+    /// Takes a session for a client that says it is its own. One that is still live is taken over: the socket that had it is
+    /// returned and is to be closed.
+    pub(crate) fn claim(&self, pid: RandomId, namespace: &str, user: Option<&Arc<str>>) -> Option<Claimed> {
+        let mut table = self.table.lock();
+        let is_theirs = match table.entries.get(&pid)? {
+            Entry::Live(socket) => *socket.namespace.path == *namespace && socket.user_id.as_ref() == user,
+            Entry::Away { stored, until } => {
+                *stored.namespace == *namespace && stored.user.as_ref() == user && *until > Instant::now()
+            }
+        };
+        if !is_theirs {
+            return None;
+        }
+        match table.entries.remove(&pid)? {
+            Entry::Away { stored, .. } => Some(Claimed {
+                stored: *stored,
+                taken_over: None,
+            }),
+            Entry::Live(socket) => {
+                drop(table);
+                let stored = self.of(&socket, pid);
+                Some(Claimed {
+                    stored,
+                    taken_over: Some(socket),
+                })
+            }
+        }
+    }
+
+    /// Lets go of a session for good.
+    pub(crate) fn forget(&self, stored: &Stored) {
+        for room in &stored.rooms {
+            self.left(stored.pid, &room.channel);
+        }
+        for state in &self.recovery.states {
+            if stored.values.contains_key(&state.id) {
+                self.log.put(key(stored.pid, "/state/", state.name), None);
+            }
+        }
+        self.log.put(key(stored.pid, "", ""), None);
+    }
+
+    /// Lets go of those that were away for too long.
+    pub(crate) fn expire(&self) {
+        let now = Instant::now();
+        loop {
+            let mut table = self.table.lock();
+            let is_crowded = table.away.len() > AWAY_MAX;
+            let Some((until, pid)) = table.away.front().copied() else {
+                return;
+            };
+            if until > now && !is_crowded {
+                return;
+            }
+            table.away.pop_front();
+            // It may have come back, and gone away again, since.
+            if !matches!(table.entries.get(&pid), Some(Entry::Away { until: current, .. }) if *current == until) {
+                continue;
+            }
+            if let Some(Entry::Away { stored, .. }) = table.entries.remove(&pid) {
+                drop(table);
+                self.forget(&stored);
+            }
+        }
+    }
+
+    /// Does to the sessions whose clients are away what is done to sockets.
+    pub(crate) fn apply(&self, selection: &Selection, action: &Action) {
+        let mut gone = Vec::new();
+        let mut table = self.table.lock();
+        for entry in table.entries.values_mut() {
+            let Entry::Away { stored, .. } = entry else { continue };
+            let is_in = |channel: &Channel| {
+                *channel.as_str() == *stored.namespace || stored.rooms.iter().any(|room| room.channel == *channel)
+            };
+            if !selection.channels.iter().any(is_in) || selection.except.iter().any(is_in) {
+                continue;
+            }
+            match action {
+                Action::Join(channels) => {
+                    let joined_at = self.log.assigned();
+                    for channel in channels
+                        .iter()
+                        .filter(|channel| !stored.is_in(channel))
+                        .cloned()
+                        .collect::<Vec<_>>()
+                    {
+                        let room = Room { channel, joined_at };
+                        self.joined(stored.pid, &room);
+                        stored.rooms.push(room);
+                    }
+                }
+                Action::Leave(channels) => {
+                    for channel in channels.iter() {
+                        stored.rooms.retain(|room| room.channel != *channel);
+                        self.left(stored.pid, channel);
+                    }
+                }
+                Action::Disconnect { .. } => gone.push(stored.pid),
+            }
+        }
+        for pid in gone {
+            if let Some(Entry::Away { stored, .. }) = table.entries.remove(&pid) {
+                self.forget(&stored);
+            }
+        }
+    }
+
+    /// A client was let in to its session and has gone before it could hear so: the session waits for it again.
+    pub(crate) fn give_back(&self, socket: &SocketInner) {
+        let (Some(pid), Some(_)) = (socket.pid, socket.recovered) else {
+            return;
+        };
+        self.store(self.of(socket, pid));
+    }
+
+    /// How many clients are away.
+    pub(crate) fn away(&self) -> usize {
+        let table = self.table.lock();
+        let entries = table.entries.values();
+        entries.filter(|entry| matches!(entry, Entry::Away { .. })).count()
+    }
+}
+
+impl Entry {
+    fn pid(&self) -> RandomId {
+        match self {
+            Entry::Live(socket) => socket.pid.unwrap_or_else(RandomId::new),
+            Entry::Away { stored, .. } => stored.pid,
+        }
+    }
+}
+
+impl Stored {
+    fn is_in(&self, channel: &Channel) -> bool {
+        self.rooms.iter().any(|room| room.channel == *channel)
+    }
+}
+
+/// A session that its client has come back to.
+pub(crate) struct Claimed {
+    pub(crate) stored: Stored,
+    /// The socket of a connection that was not yet known to be dead.
+    pub(crate) taken_over: Option<Arc<SocketInner>>,
+}
+
+fn key(pid: RandomId, kind: &str, name: &str) -> Bytes {
+    let mut key = PREFIX.to_vec();
+    key.extend_from_slice(pid.to_string().as_bytes());
+    key.extend_from_slice(kind.as_bytes());
+    key.extend_from_slice(name.as_bytes());
+    key.into()
+}
+
+/// The session of a client that says it had one, with what it has seen of it: if it is its own, and all that it missed is there.
+pub(crate) async fn recover(
+    server: &Arc<Server>,
+    namespace: &Namespace,
+    handshake: &Handshake,
+    user: &User,
+    user_id: Option<&Arc<str>>,
+) -> Option<(Stored, u64)> {
+    let sessions = server.sessions.as_ref()?;
+    let (pid, offset) = asked_for(handshake.auth_json()?)?;
+    let Claimed { mut stored, taken_over } = sessions.claim(pid, &namespace.path, user_id)?;
+    if let Some(old) = taken_over {
+        let shard = old.key.shard;
+        server.hub.send(
+            shard,
+            Command::CloseTransport {
+                socket: old,
+                code: 4409,
+            },
+        );
+    }
+    let cursor = match offset {
+        None => Some(stored.start),
+        Some(id) => match server.hub.log.check(id) {
+            Since::Known(seq) => Some(seq.max(stored.start)),
+            Since::Unknown => None,
+        },
+    };
+    let allowed = server.access.recovered_rooms(user, &stored).await;
+    stored.rooms.retain(|room| {
+        let stays = allowed.iter().any(|channel| *channel == room.channel);
+        if !stays {
+            sessions.left(pid, &room.channel);
+        }
+        stays
+    });
+    match cursor {
+        Some(cursor) if missed_is_whole(server, sessions, &stored, cursor).await => Some((stored, cursor)),
+        _ => {
+            sessions.forget(&stored);
+            None
+        }
+    }
+}
+
+/// `pid` and `offset` in the `auth` payload of a stock client.
+fn asked_for(auth: &str) -> Option<(RandomId, Option<EventId>)> {
+    #[derive(Deserialize)]
+    struct Auth<'a> {
+        #[serde(borrow)]
+        pid: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        offset: Option<Cow<'a, str>>,
+    }
+    let auth: Auth<'_> = serde_json::from_str(auth).ok()?;
+    let offset = match auth.offset {
+        Some(offset) => Some(offset.parse().ok()?),
+        None => None,
+    };
+    Some((RandomId::parse(&auth.pid?)?, offset))
+}
+
+/// Whether all that a client missed is retained, and not too much.
+async fn missed_is_whole(server: &Arc<Server>, sessions: &Sessions, stored: &Stored, cursor: u64) -> bool {
+    let everyone = Room {
+        channel: Channel::everyone(&stored.namespace),
+        joined_at: stored.start,
+    };
+    let rooms = stored.rooms.iter().chain([&everyone]);
+    let cursors: Vec<Cursor> = rooms
+        .map(|room| Cursor {
+            channel: room.channel.clone(),
+            after: cursor.max(room.joined_at),
+        })
+        .collect();
+    let until = server.hub.log.position();
+    let limit = PageLimit {
+        events: sessions.recovery.events_max,
+        bytes: sessions.recovery.bytes_max,
+    };
+    let page = match server.hub.log.read_tail(&cursors, until, limit) {
+        Some(page) => Ok(page),
+        None => {
+            let read = move |log: &dyn Log| log.read(&cursors, until, limit);
+            server.hub.read(read).await
+        }
+    };
+    match page {
+        Ok(page) => page.gaps.is_empty() && page.next >= until,
+        Err(error) => {
+            tracing::error!(%error, "a client can't be recovered: the log can't be read");
+            false
+        }
+    }
+}
