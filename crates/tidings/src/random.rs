@@ -2,6 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use crate::log::Log;
 
 /// Fills `bytes` from the operating system's random source.
 ///
@@ -49,14 +53,32 @@ impl std::fmt::Display for RandomId {
     }
 }
 
-/// Makes the public ids of sockets, and tells them from other names: 120 random bits and 24 that only this process can compute.
-pub(crate) struct SocketIds(std::hash::RandomState);
+/// Makes the public ids of sockets, and tells them from other names: 120 random bits and 24 that only this server can compute.
+pub(crate) struct SocketIds {
+    key: [u8; SocketIds::KEY_BYTES],
+}
 
 impl SocketIds {
     const CHARS: usize = 24;
+    const KEY_BYTES: usize = 16;
+    /// Under which the store keeps the key: recovered sockets have ids of an earlier process.
+    const RECORD: &[u8] = b"key/socket-ids";
 
-    pub(crate) fn new() -> Self {
-        Self(std::hash::RandomState::new())
+    /// With the key that the log keeps, if it keeps records.
+    pub(crate) fn new(log: &dyn Log) -> Self {
+        let kept = log.records(Self::RECORD).into_iter().next();
+        if let Some(key) = kept.and_then(|(_, key)| key.as_ref().try_into().ok()) {
+            return Self { key };
+        }
+        let ids = Self::random();
+        log.put(Bytes::from_static(Self::RECORD), Some(Bytes::copy_from_slice(&ids.key)));
+        ids
+    }
+
+    fn random() -> Self {
+        let mut key = [0; Self::KEY_BYTES];
+        fill(&mut key);
+        Self { key }
     }
 
     pub(crate) fn make(&self) -> String {
@@ -67,7 +89,7 @@ impl SocketIds {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Whether `name` is an id that this process made; wrong for one other name in 16 million of its form.
+    /// Whether `name` is an id that this server made; wrong for one other name in 16 million of its form.
     pub(crate) fn is_one(&self, name: &str) -> bool {
         let mut bytes = [0; 18];
         name.len() == Self::CHARS
@@ -75,8 +97,9 @@ impl SocketIds {
             && self.check(&bytes[..15]) == bytes[15..]
     }
 
+    /// Both lengths are fixed, so that the plain hash of one after the other is a keyed one.
     fn check(&self, random: &[u8]) -> [u8; 3] {
-        let hash = std::hash::BuildHasher::hash_one(&self.0, random).to_le_bytes();
+        let hash = Sha256::new().chain_update(self.key).chain_update(random).finalize();
         [hash[0], hash[1], hash[2]]
     }
 }
@@ -87,9 +110,9 @@ mod tests {
 
     #[test]
     fn ids_are_known_again_and_others_are_not() {
-        let ids = SocketIds::new();
+        let ids = SocketIds::random();
         let id = ids.make();
-        assert!(ids.is_one(&id) && !SocketIds::new().is_one(&id));
+        assert!(ids.is_one(&id) && !SocketIds::random().is_one(&id));
         assert!(!ids.is_one("notifications-everywhere") && !ids.is_one("") && !ids.is_one("ä"));
         let session = RandomId::new();
         assert!(RandomId::parse(&session.to_string()) == Some(session));

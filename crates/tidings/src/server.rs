@@ -116,6 +116,7 @@ impl Server {
             .recovery
             .clone()
             .map(|recovery| Sessions::new(recovery, Arc::clone(log)));
+        let socket_ids = SocketIds::new(&**log);
         Self {
             sessions,
             hub,
@@ -123,7 +124,7 @@ impl Server {
             namespaces: Namespaces::new(),
             access: Access::default(),
             present: Present::default(),
-            socket_ids: SocketIds::new(),
+            socket_ids,
             states,
             runtime: OnceLock::new(),
         }

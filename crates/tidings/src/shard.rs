@@ -235,6 +235,9 @@ impl Shard {
         if self.connections.contains(index as usize) {
             let connection = self.connections.remove(index as usize);
             self.sessions.remove(&connection.sid);
+            if let Transport::Stream(pipe) = &connection.transport {
+                pipe.finish();
+            }
             connection.wake();
         }
     }

@@ -74,8 +74,7 @@ impl Shard {
         let Some(connection) = self.at(index) else { return };
         match &mut connection.phase {
             Phase::Closing { shut, .. } if !*shut => {
-                if let Transport::Stream(pipe) = &connection.transport {
-                    pipe.finish();
+                if matches!(connection.transport, Transport::Stream(_)) {
                     return self.remove(index);
                 }
                 // A polling client has yet to ask for the end: `poll` tells it, or the sweep gives it up.
