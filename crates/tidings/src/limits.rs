@@ -115,3 +115,9 @@ pub(crate) const RETRY_JITTER_MS: u64 = 2_000;
 
 /// The longest publish key, in bytes.
 pub(crate) const PUBLISH_KEY_BYTES_MAX: usize = 128;
+
+/// Encodings that a shard keeps for others that catch up, in bytes.
+pub(crate) const REPLAYED_BYTES_MAX: usize = 1 << 20;
+
+/// What each of them costs beside its bytes, about.
+pub(crate) const REPLAYED_ENTRY_BYTES: usize = 96;

@@ -33,7 +33,7 @@ use crate::server::Server;
 use crate::socketio::driver::Driver;
 use crate::socketio::handler::EnterTask;
 use crate::socketio::reason::Reason;
-use crate::wire;
+use crate::wire::{self, Replayed};
 use channels::Channels;
 
 pub(crate) struct Shard {
@@ -63,6 +63,7 @@ pub(crate) struct Shard {
     /// Links whose reading is to be started then.
     linking: Vec<(Key, u32)>,
     events: Vec<Arc<Event>>,
+    replayed: Replayed,
     /// Kept between fan-outs for its memory.
     reached_buffer: Vec<(u32, u32)>,
     clock: Instant,
@@ -92,6 +93,7 @@ impl Shard {
             asked: Vec::new(),
             linking: Vec::new(),
             events: Vec::new(),
+            replayed: Replayed::default(),
             reached_buffer: Vec::new(),
             clock: Instant::now(),
             now_ms: 0,

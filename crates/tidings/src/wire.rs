@@ -1,15 +1,17 @@
 //! An event as bytes for one kind of wire. It is encoded once for all connections of a shard that speak alike.
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 use tidings_protocol::websocket::Opcode;
 use tidings_protocol::{engineio, json, socketio, sse, websocket};
 
 use crate::channel::Channel;
 use crate::event::Event;
 use crate::id::{Epoch, EventId};
+use crate::limits::{REPLAYED_BYTES_MAX, REPLAYED_ENTRY_BYTES};
 
 /// How a connection wants what it gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Wire {
     /// Socket.IO packets in WebSocket frames.
     SocketIo,
@@ -63,6 +65,29 @@ pub(crate) struct Encodings([Option<Bytes>; Wire::COUNT]);
 impl Encodings {
     pub(crate) fn get(&mut self, wire: Wire, encode: impl FnOnce() -> Bytes) -> &Bytes {
         self.0[wire as usize].get_or_insert_with(encode)
+    }
+}
+
+/// Encodings of events that are no longer new, for the many that catch up at the same time.
+#[derive(Default)]
+pub(crate) struct Replayed {
+    chunks: HashMap<(u64, Wire, Channel), Bytes>,
+    bytes: usize,
+}
+
+impl Replayed {
+    pub(crate) fn get(&mut self, seq: u64, wire: Wire, channel: &Channel, encode: impl FnOnce() -> Bytes) -> Bytes {
+        let key = (seq, wire, channel.clone());
+        if let Some(chunk) = self.chunks.get(&key) {
+            return chunk.clone();
+        }
+        let chunk = encode();
+        if self.bytes > REPLAYED_BYTES_MAX {
+            *self = Self::default();
+        }
+        self.bytes += chunk.len() + REPLAYED_ENTRY_BYTES;
+        self.chunks.insert(key, chunk.clone());
+        chunk
     }
 }
 

@@ -187,15 +187,11 @@ impl Shard {
                 continue;
             }
             let connection = &mut self.connections[index as usize];
-            let wire = connection.wire;
-            let chunk = wire::event(
-                wire,
-                event,
-                &cursors[*cursor].channel,
-                server.config.envelope,
-                server.hub.epoch,
-                None,
-            );
+            let (wire, channel) = (connection.wire, &cursors[*cursor].channel);
+            let envelope = server.config.envelope;
+            let chunk = self.replayed.get(event.seq, wire, channel, || {
+                wire::event(wire, event, channel, envelope, server.hub.epoch, None)
+            });
             connection.outbox.push(chunk);
         }
         if page.next >= self.position {
