@@ -34,9 +34,10 @@ mod reader;
 mod string;
 
 pub use data::{arguments_from_data, data_from_arguments};
-pub use event::Event;
+pub use event::{Event, write_gap};
 pub use string::write_string;
 
+pub(crate) use event::gap_fields;
 pub(crate) use reader::{RawString, Reader, Skip, Unexpected, Visitor, string_text};
 
 /// Why a value cannot be taken for an event's data.

@@ -10,7 +10,8 @@
 //! Everybody else gets the same events as JSON:
 //!
 //! - [`json`]: an event as one object, and Socket.IO's arguments as its data and back.
-//! - [`sse`]: that in an event stream, for `EventSource`.
+//! - [`plain`]: the messages of a plain WebSocket.
+//! - [`sse`]: an event stream, for `EventSource`.
 //!
 //! **Payloads pass through.** Socket.IO's JSON is not parsed into values and written again, since that loses what the
 //! values cannot hold: half a surrogate pair, a number of thirty digits, the order of keys. A payload is checked once, in one pass, and

@@ -65,3 +65,30 @@ impl Event<'_> {
         out.push(b'}');
     }
 }
+
+/// Appends `{"channels":[…],"next":…}`: in these channels something is gone that a client should have had, and what comes
+/// begins behind `next`.
+///
+/// ```
+/// let mut out = Vec::new();
+/// tidings_protocol::json::write_gap(&mut out, &["a"], "k3v9x1qa-0");
+/// assert_eq!(out, br#"{"channels":["a"],"next":"k3v9x1qa-0"}"#);
+/// ```
+pub fn write_gap(out: &mut Vec<u8>, channels: &[&str], next: &str) {
+    out.push(b'{');
+    gap_fields(out, channels, next);
+    out.push(b'}');
+}
+
+/// The same without the braces.
+pub(crate) fn gap_fields(out: &mut Vec<u8>, channels: &[&str], next: &str) {
+    out.extend_from_slice(br#""channels":["#);
+    for (index, channel) in channels.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_string(out, channel);
+    }
+    out.extend_from_slice(br#"],"next":"#);
+    write_string(out, next);
+}

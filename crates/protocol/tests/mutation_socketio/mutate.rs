@@ -44,6 +44,14 @@ const PIECES: &[&str] = &[
     "/a,",
     "51-",
     "63-",
+    "\r",
+    "\r\n",
+    "data:",
+    "$bytes",
+    "{\"$bytes\":\"YWJj\"}",
+    "\"type\":",
+    "\"id\":",
+    "\"channels\":[",
 ];
 
 /// SplitMix64 (Steele, Lea and Flood 2014): enough to break texts with.
