@@ -4,6 +4,7 @@ use super::{Farewell, Shard};
 use crate::connection::{Phase, Transport};
 use crate::limits::{ATTACHMENT_MS, LINGER_MS, POLLING_LINGER_MS, STALL_CLOSE_MS};
 use crate::socketio::reason::Reason;
+use crate::wire::Replayed;
 
 /// A whole round takes so many ticks.
 pub(crate) const SLICES: usize = 16;
@@ -17,6 +18,7 @@ impl Shard {
             self.sweep_at += 1;
             if self.sweep_at >= self.connections.capacity() {
                 self.sweep_at = 0;
+                self.replayed = Replayed::default();
             }
             if self.connections.contains(index) {
                 self.visit(u32::try_from(index).unwrap_or(u32::MAX));
