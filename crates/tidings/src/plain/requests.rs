@@ -32,8 +32,8 @@ pub(super) async fn handle(cell: Rc<Cell>, key: Key, job: Job) {
                 if state.awaits_auth(key) {
                     state.refuse_nobody(key, error.id);
                 } else {
-                    let message = plain::error(error.id, error.code, &error.message);
-                    state.say_to(key, &message);
+                    let json = plain::error(error.id, error.code, &error.message);
+                    cell.server.hub.send(key.shard, Command::PlainSay { key, json });
                 }
             }
         },
