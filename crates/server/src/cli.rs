@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use check::{check, example};
 pub(crate) use issue::issue;
 
+use crate::bench::Bench;
 use crate::rules::Pattern;
 use crate::token::user_problem;
 
@@ -43,6 +44,11 @@ pub(crate) enum Command {
     /// The key is `hs256` in `[auth]` of the configuration, or TIDINGS_AUTH__HS256 in the environment. Where the
     /// configuration wants an audience or an issuer, the token names the first of each.
     Token(Token),
+    /// Measure a server, or prove its promises: loss, repeats and order are checked
+    ///
+    /// Without --url it starts a server of its own. With --verify that one is killed and its clients are cut and
+    /// stalled, as follows from a seed, and what each client got is compared with what was published.
+    Bench(Bench),
     /// Check a configuration, or print an example of one
     #[command(subcommand)]
     Config(ConfigCommand),

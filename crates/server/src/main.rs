@@ -1,6 +1,7 @@
 //! The `tidings` binary.
 
 mod access;
+mod bench;
 mod cli;
 mod client;
 mod config;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let environment = Environment::of_process();
     let answer = match Cli::parse().command {
         Command::Serve(options) => serve::serve(&options, environment).map(|()| None),
+        Command::Bench(options) => bench::bench(&options).map(|()| None),
         Command::Token(token) => cli::issue(&token, environment).map(Some),
         Command::Config(ConfigCommand::Check(check)) => cli::check(&check, environment).map(Some),
         Command::Config(ConfigCommand::Example) => cli::example().map(Some),
