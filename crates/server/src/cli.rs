@@ -59,8 +59,9 @@ pub(crate) enum Command {
 pub(crate) struct Serve {
     /// Try it out: a key made at random, on loopback only, and every user may use every channel
     ///
-    /// Prints what it takes to connect before the ready line. The key is kept in memory, so tokens hold until the
-    /// server ends. `[auth]` and `[[channels]]` of a configuration are used where there are some.
+    /// Prints what it takes to connect before the ready line. The keys are kept in the folder of --data, so that tokens
+    /// hold after a restart; without one they hold until the server ends. `[auth]`, `[api]` and `[[channels]]` of a
+    /// configuration are used where there are some.
     #[arg(long)]
     pub(crate) dev: bool,
     /// The configuration, a TOML file (see `tidings config example`)
@@ -72,9 +73,9 @@ pub(crate) struct Serve {
     /// Where clients connect, instead of the configuration's `listen` [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,
-    /// Not supported yet by this version
-    #[arg(long, value_name = "FOLDER", hide = true, value_parser = not_yet)]
-    pub(crate) data: Option<PathBuf>,
+    /// The folder to keep events in, instead of the configuration's `data`; without one everything is in memory
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data: Option<String>,
     /// Log as JSON, one object a line
     #[arg(long)]
     pub(crate) json: bool,
@@ -167,10 +168,6 @@ impl From<crate::config::ConfigError> for Failure {
     }
 }
 
-fn not_yet(_: &str) -> Result<PathBuf, String> {
-    Err("`--data` is not supported yet by this version, which keeps everything in memory".to_owned())
-}
-
 fn user(text: &str) -> Result<String, String> {
     match user_problem(text) {
         Some(problem) => Err(format!(
@@ -237,7 +234,6 @@ mod tests {
     fn wrong_usage_says_what_is_wrong() {
         let long = format!("token --user {}", "x".repeat(251));
         for (line, part) in [
-            ("serve --data d", "not supported yet"),
             ("serve --nonsense", "--nonsense"),
             ("publish a b c", "publish"),
             ("token", "--user"),

@@ -3,14 +3,18 @@
 //! A key that is not known, or not yet, is an error and never ignored. Errors come all at once, each with its place,
 //! its key, what was given and what is meant; none shows a secret.
 
+mod api;
 mod auth;
 mod channels;
+mod dev;
 mod document;
+mod history;
 mod keys;
 mod limits;
 mod network;
 mod origin;
 mod problem;
+mod secret;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -19,6 +23,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tidings::Durability;
+
+pub(crate) use api::Api;
 pub(crate) use auth::Auth;
 pub(crate) use document::Environment;
 pub(crate) use limits::Limits;
@@ -29,7 +36,8 @@ pub(crate) use problem::{ConfigError, Problem, Problems};
 use crate::rules::Rules;
 use crate::token::{Secret, SecretError};
 use document::{Node, Origin, Table, Value};
-use section::{Section, duration, parsed, texts};
+use secret::Places;
+use section::{Section, duration, parsed, text, texts};
 
 /// Where the server listens unless it is told otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -49,6 +57,8 @@ pub(crate) struct Sources {
     pub(crate) environment: Environment,
     /// `--listen`.
     pub(crate) listen: Option<String>,
+    /// `--data`.
+    pub(crate) data: Option<String>,
     /// `--dev`.
     pub(crate) dev: bool,
 }
@@ -66,8 +76,14 @@ pub(crate) struct Config {
     pub(crate) allowed_origins: Vec<String>,
     /// The proxies whose `X-Forwarded-For` counts.
     pub(crate) trusted_proxies: Vec<Network>,
+    /// The folder of the store; without one, everything is in memory.
+    pub(crate) data: Option<PathBuf>,
+    /// What an event in a channel with history survives once it is answered: of account only with `data`.
+    pub(crate) durability: Durability,
     /// Who is let in.
     pub(crate) auth: Auth,
+    /// Who may use the server API.
+    pub(crate) api: Api,
     /// Where health is answered apart from clients; none when it is off.
     pub(crate) admin_listen: Option<SocketAddr>,
     /// Who may do what in which channel.
@@ -99,33 +115,54 @@ impl Config {
         let mut table = document::parse(text).map_err(|problem| Problems::new(file, vec![problem]))?;
         let mut problems = Vec::new();
         document::overlay(&mut table, &sources.environment, &mut problems);
-        if let Some(listen) = &sources.listen {
-            let node = Node {
-                value: Value::Text(listen.clone()),
-                origin: Origin::Flag("--listen"),
-            };
-            document::insert(&mut table, &["listen"], node);
+        let flags = [
+            ("--listen", "listen", &sources.listen),
+            ("--data", "data", &sources.data),
+        ];
+        for (flag, key, value) in flags {
+            if let Some(value) = value {
+                let node = Node {
+                    value: Value::Text(value.clone()),
+                    origin: Origin::Flag(flag),
+                };
+                document::insert(&mut table, &[key], node);
+            }
         }
         let folder = file.and_then(Path::parent).unwrap_or(Path::new(""));
-        if sources.dev {
-            give_key(&mut table)?;
-        }
-        let config = Self::of_table(table, folder, sources, &mut problems);
-        if problems.is_empty() {
-            Ok(config)
+        let made = if sources.dev {
+            dev::give_keys(&mut table)?
         } else {
-            Err(Problems::new(file, problems).into())
+            dev::Made::default()
+        };
+        let mut config = Self::of_table(table, folder, sources, &mut problems);
+        if !problems.is_empty() {
+            return Err(Problems::new(file, problems).into());
         }
+        made.keep(&mut config)?;
+        Ok(config)
     }
 
     fn of_table(table: Table, folder: &Path, sources: &Sources, problems: &mut Vec<Problem>) -> Self {
         let dev = sources.dev;
+        let data_is_given = table.contains_key("data");
         let mut top = Section::new("", &keys::TOP, table, problems);
         let listen = top.read("listen", |node| loopback_if(dev, node, address(node)?));
         let drain = top.read("drain", duration);
         let allowed_origins = top.read("allowed_origins", |node| origins(dev, node));
         let trusted_proxies = top.read("trusted_proxies", parsed);
-        let (auth, admin, limits) = (top.table("auth"), top.table("admin"), top.table("limits"));
+        let data = top.read("data", |node| data_folder(node, folder));
+        let durability = top.read("durability", |node| match durability(node)? {
+            _ if !data_is_given => Err(format!(
+                "{node} given, but no `data`: without a folder to keep events in, none survives the process"
+            )),
+            durability => Ok(durability),
+        });
+        let (auth, api, admin, limits) = (
+            top.table("auth"),
+            top.table("api"),
+            top.table("admin"),
+            top.table("limits"),
+        );
         let channels = top.tables("channels");
         top.finish();
 
@@ -136,14 +173,21 @@ impl Config {
         });
         section.finish();
 
-        let rules = channels::read(channels, problems);
+        let rules = channels::read(channels, dev || data_is_given, problems);
+        let places = Places {
+            folder,
+            environment: &sources.environment,
+        };
         Self {
             dev,
             listen: listen.unwrap_or(LISTEN),
             drain: drain.unwrap_or(DRAIN),
             allowed_origins: allowed_origins.unwrap_or_default(),
             trusted_proxies: trusted_proxies.unwrap_or_default(),
-            auth: Auth::read(auth, folder, &sources.environment, problems),
+            data,
+            durability: durability.unwrap_or_default(),
+            auth: Auth::read(auth, places, problems),
+            api: Api::read(api, places, problems),
             admin_listen: admin_listen.unwrap_or(Some(ADMIN_LISTEN)),
             rules: if dev && rules.is_empty() { Rules::dev() } else { rules },
             limits: Limits::read(limits, problems),
@@ -155,30 +199,37 @@ impl Config {
     /// # Errors
     /// When the system has no random bytes to give.
     pub(crate) fn example() -> Result<String, SecretError> {
-        let secret = Secret::random()?;
-        Ok(include_str!("config/example.toml").replace("{secret}", &String::from_utf8_lossy(secret.bytes())))
+        let text = |secret: Secret| String::from_utf8_lossy(secret.bytes()).into_owned();
+        // As a hash it is one of a key that nobody knows.
+        let (secret, hash) = (text(Secret::random()?), text(Secret::random()?));
+        let example = include_str!("config/example.toml");
+        Ok(example.replace("{secret}", &secret).replace("{hash}", &hash))
     }
 }
 
-/// Gives `--dev` a key of its own where it has none.
-fn give_key(table: &mut Table) -> Result<(), SecretError> {
-    let given = matches!(table.get("auth"), Some(Node { value: Value::Table(auth), .. }) if auth.contains_key("hs256"));
-    let fits = table
-        .get("auth")
-        .is_none_or(|node| matches!(node.value, Value::Table(_)));
-    if !given && fits {
-        let secret = Secret::random()?;
-        let value = Value::Text(String::from_utf8_lossy(secret.bytes()).into_owned());
-        document::insert(
-            table,
-            &["auth", "hs256"],
-            Node {
-                value,
-                origin: Origin::Flag("--dev"),
-            },
-        );
+/// The folder of the store. In the file its name begins where the file is.
+fn data_folder(node: &Node, folder: &Path) -> Result<PathBuf, String> {
+    let name = text(node)?;
+    if name.is_empty() {
+        return Err(format!(
+            "{node} is no folder; leave it out to keep everything in memory"
+        ));
     }
-    Ok(())
+    Ok(if node.is_plain() {
+        PathBuf::from(name)
+    } else {
+        folder.join(name)
+    })
+}
+
+fn durability(node: &Node) -> Result<Durability, String> {
+    match text(node)?.as_str() {
+        "process" => Ok(Durability::Process),
+        "power" => Ok(Durability::Power),
+        _ => Err(format!(
+            "{node} given; it is \"process\" (what is answered survives the end of the process) or \"power\" (also a loss of power)"
+        )),
+    }
 }
 
 /// An IP address and a port.

@@ -1,6 +1,7 @@
 //! The `tidings` binary.
 
 mod access;
+mod api;
 mod bench;
 mod cli;
 mod client;

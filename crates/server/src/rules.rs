@@ -3,14 +3,19 @@
 //! The first rule whose pattern matches decides; where none matches, nobody may. One thing no rule can change: every
 //! user may read `user:<sub>`, and nobody else may.
 
+mod history;
 mod pattern;
 
+pub(crate) use history::History;
 pub(crate) use pattern::{Pattern, PatternError};
 
 use crate::token::Claims;
 
 /// The longest channel name, in bytes.
 pub(crate) const CHANNEL_BYTES_MAX: usize = 255;
+
+/// How many events a channel keeps with `--dev`.
+const DEV_KEEP: u64 = 1_000;
 
 /// What the name of a user's own channel begins with.
 pub(crate) const OWN_CHANNEL_PREFIX: &str = "user:";
@@ -53,6 +58,8 @@ pub(crate) struct Rule {
     pub(crate) publish: Policy,
     /// Whether the channels keep who is in them, and tell who joins and leaves.
     pub(crate) presence: bool,
+    /// What the channels retain; none: what every channel does.
+    pub(crate) history: Option<History>,
 }
 
 /// Why a list of rules can't be meant as it is written.
@@ -103,7 +110,8 @@ pub(crate) struct Decision {
 pub(crate) struct Rules(Vec<Rule>);
 
 impl Rules {
-    /// The rules of `--dev`: `user:{user}` for its owner, everything else for every user, with presence.
+    /// The rules of `--dev`: `user:{user}` for its owner, everything else for every user, with presence; the newest
+    /// events of all are kept.
     pub(crate) fn dev() -> Self {
         let rule = |text: &str, subscribe, publish, presence| {
             text.parse().ok().map(|pattern| Rule {
@@ -111,6 +119,7 @@ impl Rules {
                 subscribe,
                 publish,
                 presence,
+                history: Some(History::keep(DEV_KEEP)),
             })
         };
         let own = rule("user:{user}", Policy::Owner, Policy::Nobody, false);
@@ -144,6 +153,11 @@ impl Rules {
         }
         self.0.push(rule);
         Ok(())
+    }
+
+    /// What the first rule that matches lets the channel retain.
+    pub(crate) fn history(&self, channel: &str) -> Option<History> {
+        self.0.iter().find(|rule| rule.pattern.matches(channel))?.history
     }
 
     /// Whether there is none.
@@ -201,6 +215,7 @@ mod tests {
             subscribe,
             publish,
             presence,
+            history: None,
         }
     }
 

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::cli::{Exit, Failure, Serve};
 use crate::config::{ADMIN_LISTEN, Config, Environment, Limits, Sources};
-use crate::token::{NewToken, Secret, sign};
+use crate::token::{NewToken, sign};
 use crate::{demo, health, log, problem, setup};
 
 /// How long the token of `--dev` holds: for as long as anybody tries something out.
@@ -29,6 +29,7 @@ pub(crate) fn serve(options: &Serve, environment: Environment) -> Result<(), Fai
         file: options.config.clone(),
         environment,
         listen: options.listen.clone(),
+        data: options.data.clone(),
         dev: options.dev,
     })?;
     log::start(options.json);
@@ -136,8 +137,8 @@ fn announce(config: &Config, address: SocketAddr) -> anyhow::Result<()> {
     let mut lines = String::new();
     if let Some(secret) = config.auth.secret.as_ref().filter(|_| config.dev) {
         let token = sign(secret, &dev_token(config)?, SystemTime::now())?;
-        let key = Secret::random()?;
-        let key = String::from_utf8_lossy(key.bytes());
+        let key = config.api.key.as_ref().map(|key| String::from_utf8_lossy(key.bytes()));
+        let key = key.unwrap_or_default();
         lines += &format!("token {token}\napi-key {key}\ndemo http://{address}/demo/\n");
     }
     lines += &format!("tidings ready http://{address}\n");

@@ -1,10 +1,9 @@
 //! `[auth]`: the key of the tokens, and what else they must say.
 
-use std::path::Path;
-
-use super::document::{Environment, Node, Origin, Table, Value};
-use super::keys::{AUTH, SECRET};
+use super::document::{Node, Origin, Table};
+use super::keys::AUTH;
 use super::problem::Problem;
+use super::secret::{self, Places};
 use super::section::{Section, boolean, text, texts};
 use crate::token::{Secret, VerifierOptions};
 
@@ -33,12 +32,12 @@ impl Auth {
         }
     }
 
-    /// Reads the table. `folder` is where the names of files begin.
-    pub(super) fn read(table: Table, folder: &Path, environment: &Environment, problems: &mut Vec<Problem>) -> Self {
+    /// Reads the table.
+    pub(super) fn read(table: Table, places: Places<'_>, problems: &mut Vec<Problem>) -> Self {
         let given = table.contains_key("hs256");
         let mut section = Section::new("auth.", &AUTH, table, problems);
         let auth = Self {
-            secret: section.read("hs256", |node| secret(node, folder, environment)),
+            secret: section.read("hs256", |node| secret(node, places)),
             audience: section.read("audience", texts).unwrap_or_default(),
             issuer: section.read("issuer", texts).unwrap_or_default(),
             anonymous: section.read("anonymous", boolean).unwrap_or_default(),
@@ -59,40 +58,9 @@ const NO_KEY: &str = "there is no key to check tokens with, so nobody could conn
     tokens with (make one with `openssl rand -hex 32`); or let everybody in without a token with `anonymous = true` in \
     `[auth]`; or try it out with `tidings serve --dev`";
 
-/// The secret itself, or where it is. No message here shows what was given: it may be the secret.
-fn secret(node: &Node, folder: &Path, environment: &Environment) -> Result<Secret, String> {
-    let meant = "it is the secret in quotes, or { env = \"…\" }, or { file = \"…\" }";
-    let bytes = match &node.value {
-        Value::Text(text) => text.clone().into_bytes(),
-        Value::Table(table) => {
-            if let Some(key) = table.keys().find(|key| !SECRET.known.contains(&key.as_str())) {
-                return Err(SECRET.complaint(&format!("hs256.{key}"), key));
-            }
-            match (table.get("env"), table.get("file")) {
-                (Some(name), None) => variable(&text(name)?, environment)?,
-                (None, Some(name)) => file(folder, &text(name)?)?,
-                (Some(_), Some(_)) => return Err(format!("both `env` and `file` given; {meant}")),
-                (None, None) => return Err(format!("an empty table given; {meant}")),
-            }
-        }
-        _ => return Err(meant.to_owned()),
-    };
+fn secret(node: &Node, places: Places<'_>) -> Result<Secret, String> {
+    let bytes = secret::bytes("hs256", node, places)?;
     Secret::new(&bytes).map_err(|error| error.to_string())
-}
-
-fn variable(name: &str, environment: &Environment) -> Result<Vec<u8>, String> {
-    Ok(environment.get(name)?.as_bytes().to_vec())
-}
-
-/// A file's bytes, without the newline that an editor or `openssl` ends a text with.
-fn file(folder: &Path, name: &str) -> Result<Vec<u8>, String> {
-    let path = folder.join(name);
-    let mut bytes = std::fs::read(&path).map_err(|error| format!("{} can't be read: {error}", path.display()))?;
-    if std::str::from_utf8(&bytes).is_ok() {
-        let kept = bytes.trim_ascii_end().len();
-        bytes.truncate(kept);
-    }
-    Ok(bytes)
 }
 
 /// A cookie's name: a token of RFC 9110 section 5.6.2, says RFC 6265 section 4.1.1.

@@ -1,13 +1,14 @@
 //! `[[channels]]`: the rules, in their order.
 
 use super::document::{Node, Origin, Table};
+use super::history;
 use super::keys::CHANNELS;
 use super::problem::Problem;
 use super::section::{Section, boolean, text};
 use crate::rules::{Pattern, Policy, Rule, Rules};
 
-/// Reads the tables.
-pub(super) fn read(tables: Vec<(Table, Origin)>, problems: &mut Vec<Problem>) -> Rules {
+/// Reads the tables. `can_keep`: there is a place for `history`.
+pub(super) fn read(tables: Vec<(Table, Origin)>, can_keep: bool, problems: &mut Vec<Problem>) -> Rules {
     let mut rules = Rules::default();
     for (table, origin) in tables {
         let given = table.contains_key("match");
@@ -16,6 +17,7 @@ pub(super) fn read(tables: Vec<(Table, Origin)>, problems: &mut Vec<Problem>) ->
         let subscribe = section.read("subscribe", policy).unwrap_or_default();
         let publish = section.read("publish", policy).unwrap_or_default();
         let presence = section.read("presence", boolean).unwrap_or_default();
+        let history = history::read(&mut section, can_keep);
         match pattern {
             Some((pattern, origin)) => {
                 let rule = Rule {
@@ -23,6 +25,7 @@ pub(super) fn read(tables: Vec<(Table, Origin)>, problems: &mut Vec<Problem>) ->
                     subscribe,
                     publish,
                     presence,
+                    history,
                 };
                 if let Err(error) = rules.push(rule) {
                     section.problem(origin, "match", &error.to_string());

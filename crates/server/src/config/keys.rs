@@ -17,12 +17,15 @@ pub(super) const TOP: Keys = Keys {
         "drain",
         "allowed_origins",
         "trusted_proxies",
+        "data",
+        "durability",
         "auth",
+        "api",
         "admin",
         "channels",
         "limits",
     ],
-    later: &["data", "durability", "on", "hooks", "api", "tls", "broker"],
+    later: &["on", "hooks", "tls", "broker"],
 };
 
 pub(super) const AUTH: Keys = Keys {
@@ -31,10 +34,23 @@ pub(super) const AUTH: Keys = Keys {
     later: &["rs256", "es256", "eddsa", "jwks"],
 };
 
-/// The keys of `hs256 = { … }`.
+/// The keys of a secret, `hs256 = { … }`.
 pub(super) const SECRET: Keys = Keys {
     table: "{ … }",
     known: &["env", "file"],
+    later: &[],
+};
+
+pub(super) const API: Keys = Keys {
+    table: "[api]",
+    known: &["key", "keys"],
+    later: &[],
+};
+
+/// The keys of one of `keys = [{ … }]`.
+pub(super) const API_KEY: Keys = Keys {
+    table: "[[api.keys]]",
+    known: &["name", "sha256", "scopes"],
     later: &[],
 };
 
@@ -46,8 +62,15 @@ pub(super) const ADMIN: Keys = Keys {
 
 pub(super) const CHANNELS: Keys = Keys {
     table: "[[channels]]",
-    known: &["match", "subscribe", "publish", "presence"],
-    later: &["history", "slow", "conflate", "throttle", "debounce"],
+    known: &["match", "history", "subscribe", "publish", "presence"],
+    later: &["slow", "conflate", "throttle", "debounce"],
+};
+
+/// The keys of `history = { … }`.
+pub(super) const HISTORY: Keys = Keys {
+    table: "{ … }",
+    known: &["keep", "for", "bytes"],
+    later: &[],
 };
 
 pub(super) const LIMITS: Keys = Keys {
@@ -70,7 +93,7 @@ pub(super) const LIMITS: Keys = Keys {
 };
 
 /// All tables that can be named in the file.
-pub(super) const TABLES: [&Keys; 5] = [&TOP, &AUTH, &ADMIN, &CHANNELS, &LIMITS];
+pub(super) const TABLES: [&Keys; 7] = [&TOP, &AUTH, &API, &API_KEY, &ADMIN, &CHANNELS, &LIMITS];
 
 impl Keys {
     fn all(&self) -> impl Iterator<Item = &'static str> {

@@ -33,6 +33,14 @@ pub(crate) enum ConfigError {
         /// The reason.
         source: io::Error,
     },
+    /// The file that keeps a key of `--dev` can't be read or written.
+    #[error("{}: the key of --dev can't be kept: {source}", file.display())]
+    Key {
+        /// The file.
+        file: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
     /// It says something that can't be meant.
     #[error(transparent)]
     Invalid(#[from] Problems),
@@ -49,7 +57,7 @@ impl ConfigError {
                 .list
                 .iter()
                 .all(|problem| matches!(problem.origin, Origin::Flag(_))),
-            ConfigError::Unreadable { .. } | ConfigError::Random(_) => false,
+            ConfigError::Unreadable { .. } | ConfigError::Key { .. } | ConfigError::Random(_) => false,
         }
     }
 }

@@ -64,7 +64,10 @@ impl<'a> Section<'a> {
 
     /// Takes the tables of a list, each with where it begins.
     pub(super) fn tables(&mut self, key: &str) -> Vec<(Table, Origin)> {
-        let meant = format!("it is a list of tables, in the file only: write `[[{key}]]` before each");
+        let meant = format!(
+            "it is a list of tables, in the file only: write `[[{}{key}]]` before each",
+            self.prefix
+        );
         let tables = self.read(key, |node| {
             let Value::List(list) = &node.value else {
                 return Err(format!("{node} given; {meant}"));
@@ -125,20 +128,35 @@ pub(super) fn count<T: TryFrom<i128>>(node: &Node) -> Result<T, String> {
     }
 }
 
-/// A time such as `"20s"`, `"2m"` or `"50ms"`.
+/// A number from 1 on.
+pub(super) fn positive(node: &Node) -> Result<u64, String> {
+    match count(node) {
+        Ok(0) | Err(_) if !matches!(&node.value, Value::Integer(number) if *number > 0) => {
+            Err(format!("{node} given; it is a whole number, 1 or more"))
+        }
+        number => number,
+    }
+}
+
+/// A time such as `"20s"`, `"2m"` or `"50ms"`, of 365 days at most.
 pub(super) fn duration(node: &Node) -> Result<Duration, String> {
-    let meant = "write a number and a unit, such as \"20s\", \"2m\" or \"50ms\"";
-    let duration = match &node.value {
-        Value::Integer(0) => Duration::ZERO,
-        Value::Text(text) if text == "0" => Duration::ZERO,
-        Value::Text(text) => humantime::parse_duration(text).map_err(|_| format!("{node} is no time; {meant}"))?,
-        Value::Integer(_) => return Err(format!("{node} has no unit; {meant}")),
-        _ => return Err(format!("{node} given; {meant}")),
-    };
+    let duration = time(node)?;
     if duration > DURATION_MAX {
         return Err(format!("{node} is too long; at most 365 days"));
     }
     Ok(duration)
+}
+
+/// A time of any length.
+pub(super) fn time(node: &Node) -> Result<Duration, String> {
+    let meant = "write a number and a unit, such as \"20s\", \"2m\" or \"50ms\"";
+    match &node.value {
+        Value::Integer(0) => Ok(Duration::ZERO),
+        Value::Text(text) if text == "0" => Ok(Duration::ZERO),
+        Value::Text(text) => humantime::parse_duration(text).map_err(|_| format!("{node} is no time; {meant}")),
+        Value::Integer(_) => Err(format!("{node} has no unit; {meant}")),
+        _ => Err(format!("{node} given; {meant}")),
+    }
 }
 
 /// Texts: a list of them, or one; outside the file, with commas between them.

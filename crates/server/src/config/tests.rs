@@ -1,7 +1,8 @@
 //! What can be set and what is said about what can't. A check is a text, and what its errors must hold.
 
 use super::*;
-use crate::rules::{Action, Policy, Rule};
+use crate::api::keys::ApiKeys;
+use crate::rules::{Action, History, Policy, Rule};
 use crate::token::Verifier;
 
 const KEY: &str = "hs256 = \"0123456789abcdef0123456789abcdef\"\n";
@@ -72,7 +73,8 @@ fn a_key_is_all_it_takes_and_the_rest_has_the_defaults() {
     assert_eq!(config.drain, Duration::from_secs(20));
     assert!(config.allowed_origins.is_empty() && config.trusted_proxies.is_empty() && !config.dev);
     assert!(config.auth.secret.is_some() && !config.auth.anonymous && config.auth.cookie.is_none());
-    assert!(config.rules.is_empty());
+    assert!(config.rules.is_empty() && config.data.is_none());
+    assert!(config.api.key.is_none() && config.api.keys.is_empty());
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.limits.message_bytes, 1_000_000);
     assert_eq!(config.limits.handshake, Duration::from_secs(10));
@@ -85,16 +87,25 @@ fn every_key_sets_what_it_says() {
         drain = "1m 30s"
         allowed_origins = ["HTTPS://App.Example:443", "http://localhost:3000"]
         trusted_proxies = ["10.0.0.0/8", "::1"]
+        data = "kept"
+        durability = "power"
         [auth]
         hs256 = "0123456789abcdef0123456789abcdef"
         audience = "chat"
         issuer = ["a", "b"]
         anonymous = true
         cookie = "session"
+        [api]
+        key = "fedcba9876543210fedcba9876543210"
+        [[api.keys]]
+        name = "billing"
+        sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+        scopes = ["publish:room:*", "read"]
         [admin]
         listen = "off"
         [[channels]]
         match = "room:*"
+        history = { keep = 1000, for = "30d", bytes = 1_000_000 }
         subscribe = "claims"
         publish = "user"
         presence = true
@@ -132,17 +143,36 @@ fn every_key_sets_what_it_says() {
         (vec!["chat".to_owned()], vec!["a".to_owned(), "b".to_owned()])
     );
     assert_eq!((anonymous, cookie.as_deref()), (true, Some("session")));
+    assert_eq!(
+        (config.data, config.durability),
+        (Some(PathBuf::from("/etc/kept")), Durability::Power)
+    );
+    let keys = ApiKeys::new(config.api.key.as_ref(), &config.api.keys);
+    assert!(
+        keys.find(b"fedcba9876543210fedcba9876543210")
+            .unwrap()
+            .may_publish("news")
+    );
+    let billing = keys.find(b"hello").unwrap();
+    assert!(billing.name() == "billing" && billing.may_read() && !billing.may_publish("news"));
     let mut rules = Rules::default();
     let pattern = "room:*".parse().unwrap();
+    let history = Some(History {
+        keep: Some(1_000),
+        time: Some(Duration::from_secs(30 * 24 * 3_600)),
+        bytes: Some(1_000_000),
+    });
     rules
         .push(Rule {
             pattern,
             subscribe: Policy::Claims,
             publish: Policy::User,
             presence: true,
+            history,
         })
         .unwrap();
     assert_eq!(config.rules, rules);
+    assert_eq!((rules.history("room:1"), rules.history("news")), (history, None));
     let limits = Limits {
         message_bytes: 1,
         messages_per_second: 2,
@@ -170,10 +200,15 @@ fn the_example_is_good_complete_and_says_the_defaults() {
         (LISTEN, Some(ADMIN_LISTEN), DRAIN)
     );
     assert!(config.trusted_proxies.is_empty());
+    assert_eq!(
+        (config.data, config.durability),
+        (Some(PathBuf::from("./tidings-data")), Durability::default())
+    );
+    assert_eq!(config.rules.history("room:1").unwrap().keep, Some(1_000));
     for key in keys::TABLES.iter().flat_map(|keys| keys.known) {
         let stands = |line: &str| {
             let line = line.trim_start_matches("# ");
-            line.starts_with(&format!("{key} = ")) || line == format!("[{key}]") || line == format!("[[{key}]]")
+            line.contains(&format!("{key} = ")) || line == format!("[{key}]") || line == format!("[[{key}]]")
         };
         assert!(example.lines().any(stands), "{key} is not in the example");
     }
@@ -182,8 +217,17 @@ fn the_example_is_good_complete_and_says_the_defaults() {
     let uncommented = example
         .replace("# audience", "audience")
         .replace("# issuer", "issuer")
-        .replace("# cookie", "cookie");
-    assert!(good(&uncommented, &Sources::default()).auth.cookie.is_some());
+        .replace("# cookie", "cookie")
+        .replace("# key = ", "key = ")
+        .replace("# keys = ", "keys = ");
+    let environment = Environment::from([("TIDINGS_API_KEY", "fedcba9876543210fedcba9876543210")]);
+    let sources = Sources {
+        environment,
+        ..Sources::default()
+    };
+    let config = good(&uncommented, &sources);
+    assert!(config.auth.cookie.is_some() && config.api.key.is_some());
+    assert_eq!(config.api.keys.len(), 1);
 }
 
 #[test]
@@ -285,9 +329,6 @@ fn unknown_keys_are_named_with_what_was_meant() {
 #[test]
 fn what_comes_with_later_versions_is_refused() {
     for (text, key) in [
-        ("data = \"d\"", "data"),
-        ("durability = \"power\"", "durability"),
-        ("api.key = \"s3cret\"", "api"),
         ("[tls]\ncert = \"c\"", "tls"),
         ("[broker]", "broker"),
         ("[hooks]\nurl = \"u\"", "hooks"),
@@ -297,10 +338,6 @@ fn what_comes_with_later_versions_is_refused() {
         ("auth.eddsa = \"k\"", "auth.eddsa"),
         ("auth.jwks = { url = \"u\" }", "auth.jwks"),
         ("admin.password = \"s3cret\"", "admin.password"),
-        (
-            "channels = [{ match = \"a\", history = { keep = 1 } }]",
-            "channels.history",
-        ),
         ("channels = [{ match = \"a\", slow = \"drop\" }]", "channels.slow"),
         (
             "channels = [{ match = \"a\", conflate = { by = \"id\" } }]",
@@ -438,12 +475,12 @@ fn a_value_that_cannot_be_is_named_with_what_was_meant() {
 #[test]
 fn everything_wrong_is_told_at_once() {
     check(
-        "drain = 1\nlisten = 2\ndata = \"x\"\n",
+        "drain = 1\nlisten = 2\nhooks = \"x\"\n",
         &sources(),
         &[
             &[":1: `drain`"],
             &[":2: `listen`"],
-            &[":3: `data`"],
+            &[":3: `hooks`"],
             &["/etc/tidings.toml: ", "hs256"],
         ],
     );
@@ -488,7 +525,6 @@ fn a_wrong_variable_is_named() {
         &with(Environment::from([
             ("TIDINGS_AUTH__HS265", "s3cret"),
             ("TIDINGS_CHANNELS__0__MATCH", "*"),
-            ("TIDINGS_DATA", "d"),
             ("TIDINGS_DRAIN", "soon"),
             ("TIDINGS_LIMIT__CONNECTIONS", "1"),
             ("TIDINGS_LIMITS__CONNECTIONS", "many"),
@@ -496,7 +532,6 @@ fn a_wrong_variable_is_named() {
         &[
             &["TIDINGS_AUTH__HS265: `auth.hs265` is not a key; did you mean `hs256`?"],
             &["TIDINGS_CHANNELS__0__MATCH: `channels`", "in the file only"],
-            &["TIDINGS_DATA: `data` is not supported yet"],
             &["TIDINGS_DRAIN: `drain`: \"soon\" is no time"],
             &["TIDINGS_LIMITS__CONNECTIONS: `limits.connections`: \"many\" given"],
             &["TIDINGS_LIMIT__CONNECTIONS: `limit` is not a key; did you mean `limits`?"],
@@ -510,10 +545,216 @@ fn a_wrong_variable_is_named() {
 }
 
 #[test]
+fn events_are_kept_where_data_says() {
+    let data = |text: &str, sources: &Sources| good(&format!("{text}\n[auth]\n{KEY}"), sources).data;
+    let flagged = Sources {
+        data: Some("flag".to_owned()),
+        ..with(Environment::from([("TIDINGS_DATA", "variable")]))
+    };
+    for (text, sources, folder) in [
+        ("data = \"d\"", &sources(), Some("/etc/d")),
+        ("data = \"/var/d\"", &sources(), Some("/var/d")),
+        ("", &sources(), None),
+        // As seen from where the command was given.
+        (
+            "data = \"d\"",
+            &with(Environment::from([("TIDINGS_DATA", "variable")])),
+            Some("variable"),
+        ),
+        ("data = \"d\"", &flagged, Some("flag")),
+    ] {
+        assert_eq!(data(text, sources), folder.map(PathBuf::from), "{text}");
+    }
+    let flagged_alone = Sources {
+        data: Some(String::new()),
+        dev: true,
+        ..Sources::default()
+    };
+    let error = Config::load(&flagged_alone).unwrap_err();
+    assert!(
+        error.is_usage() && error.to_string().starts_with("--data: `data`: \"\" is no folder"),
+        "{error}"
+    );
+
+    check_line("data = 1", &["`data`: 1 given", "a text in quotes"]);
+    check_line(
+        "durability = \"power\"",
+        &["`durability`: \"power\" given, but no `data`"],
+    );
+    check_line(
+        "durability = \"disk\"",
+        &["`durability`: \"disk\" given", "\"process\"", "\"power\""],
+    );
+    check_line("durability = \"memory\"", &["\"process\"", "\"power\""]);
+    check_line("data = \"\"\ndurability = \"power\"", &["`data`: \"\" is no folder"]);
+    assert_eq!(
+        set("data = \"d\"\ndurability = \"process\"").durability,
+        Durability::Process
+    );
+}
+
+#[test]
+fn history_says_what_a_channel_keeps() {
+    let history = |value: &str| {
+        let config = set(&format!(
+            "data = \"d\"\nchannels = [{{ match = \"a\", history = {value} }}]"
+        ));
+        config.rules.history("a").unwrap()
+    };
+    assert_eq!(history("{ keep = 1 }"), History::keep(1));
+    assert_eq!(history("{ for = \"1h\" }").time, Some(Duration::from_secs(3_600)));
+    assert_eq!(
+        history("{ for = \"10y\" }")
+            .time
+            .map(|time| time.as_secs() / 31_000_000),
+        Some(10)
+    );
+    assert_eq!(history("{ bytes = 7, keep = 2 }").bytes, Some(7));
+
+    for (value, parts) in [
+        ("{}", ["an empty table given", "`keep`, `for` and `bytes`"]),
+        ("1000", ["1000 given", "{ keep = 1000"]),
+        ("{ keep = 0 }", ["`keep`: 0 given", "1 or more"]),
+        ("{ keep = -1 }", ["`keep`: -1 given", "1 or more"]),
+        ("{ keep = \"all\" }", ["`keep`: \"all\" given", "1 or more"]),
+        (
+            "{ keep = 99999999999999999999999 }",
+            ["`keep`: 99999999999999999999999 given", "too large"],
+        ),
+        ("{ bytes = 0 }", ["`bytes`: 0 given", "1 or more"]),
+        ("{ for = \"0s\" }", ["`for`: \"0s\" given", "more than nothing"]),
+        ("{ for = 30 }", ["`for`: 30 has no unit", "\"20s\""]),
+        ("{ for = \"1000y\" }", ["is too long", "100 years"]),
+        ("{ kepe = 1 }", ["`history.kepe` is not a key", "did you mean `keep`"]),
+    ] {
+        let line = format!("channels = [{{ match = \"a\", history = {value} }}]");
+        let text = format!("{line}\ndata = \"d\"\n[auth]\n{KEY}");
+        check(
+            &text,
+            &sources(),
+            &[&["/etc/tidings.toml:1: `channels.history`: ", parts[0], parts[1]]],
+        );
+    }
+    let kept = "channels = [{ match = \"a\", history = { keep = 1 } }]";
+    check_line(
+        kept,
+        &[
+            "`channels.history`: needs a folder",
+            "`data = \"./tidings-data\"`",
+            "--data",
+        ],
+    );
+    assert_eq!(
+        good(kept, &dev()).rules.history("a"),
+        Some(History::keep(1)),
+        "in memory"
+    );
+}
+
+#[test]
+fn api_keys_that_cannot_be_are_refused_and_never_shown() {
+    let hash = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    for (value, part) in [
+        ("\"s3cret\"", "6 bytes; it must have at least 32"),
+        ("\"s3cret s3cret s3cret s3cret s3cret\"", "can't be in a header"),
+        ("\"s3crets3crets3crets3crets3crets3cré\"", "can't be in a header"),
+        ("{ env = \"NOWHERE\" }", "`NOWHERE` is not set"),
+        ("{ evn = \"A\" }", "did you mean `env`"),
+        ("7", "the secret in quotes"),
+    ] {
+        let error = error(&format!("auth.anonymous = true\napi.key = {value}"), &sources());
+        assert!(error.starts_with("/etc/tidings.toml:2: `api.key`: "), "{error}");
+        assert!(error.contains(part) && !error.contains("s3c"), "{error}");
+    }
+    for (table, part) in [
+        (
+            format!("sha256 = \"{hash}\", scopes = [\"read\"]"),
+            "`api.keys.name`: is missing",
+        ),
+        (
+            "name = \"a\", scopes = [\"read\"]".to_owned(),
+            "`api.keys.sha256`: is missing",
+        ),
+        (
+            format!("name = \"a\", sha256 = \"{hash}\""),
+            "`api.keys.scopes`: is missing",
+        ),
+        (
+            format!("name = \"a\", sha256 = \"{hash}\", scopes = []"),
+            "can do nothing",
+        ),
+        (
+            format!("name = \"a\", sha256 = \"{hash}\", scopes = [\"all\"]"),
+            "\"all\" is no scope",
+        ),
+        (
+            format!("name = \"\", sha256 = \"{hash}\", scopes = [\"read\"]"),
+            "is no name",
+        ),
+        (
+            "name = \"a\", sha256 = \"s3cret\", scopes = [\"read\"]".to_owned(),
+            "64 hexadecimal digits",
+        ),
+        (
+            format!("name = \"a\", sha256 = \"{hash}\", scopes = [\"read\"], key = \"s3cret\""),
+            "`api.keys.key`",
+        ),
+    ] {
+        let error = error(
+            &format!("auth.anonymous = true\napi.keys = [{{ {table} }}]"),
+            &sources(),
+        );
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(
+            error.starts_with("/etc/tidings.toml:2: ") && error.contains(part),
+            "{error}"
+        );
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+    let key = format!("{{ name = \"a\", sha256 = \"{hash}\", scopes = [\"read\"] }}");
+    check(
+        &format!("auth.anonymous = true\napi.keys = [{key}, {key}]"),
+        &sources(),
+        &[&["`api.keys.name`: \"a\" is the name of another key too"]],
+    );
+    check(
+        "auth.anonymous = true\napi.keys = 1",
+        &sources(),
+        &[&["`api.keys`: 1 given", "`[[api.keys]]`"]],
+    );
+    let environment = Environment::from([("TIDINGS_API__KEY", "fedcba9876543210fedcba9876543210")]);
+    assert!(good("auth.anonymous = true", &with(environment)).api.key.is_some());
+    let config = set("api.key = \"fedcba9876543210fedcba9876543210\"");
+    assert!(!format!("{config:?}").contains("fedcba"));
+}
+
+#[test]
+fn the_keys_of_dev_are_kept_in_data() {
+    let folder = std::env::temp_dir().join(format!("tidings-config-dev-{}", std::process::id()));
+    let sources = |text: &str| {
+        let sources = Sources {
+            data: Some(folder.to_str().unwrap().to_owned()),
+            ..dev()
+        };
+        Config::read(text, &sources).unwrap()
+    };
+    let (one, other) = (sources(""), sources(""));
+    let configured = sources(&format!("[auth]\n{KEY}"));
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(one.auth.secret.is_some() && one.api.key.is_some());
+    assert_eq!((&one.auth.secret, &one.api.key), (&other.auth.secret, &other.api.key));
+    assert_ne!(one.auth.secret, one.api.key);
+    assert_eq!(configured.auth.secret, set("").auth.secret);
+    assert_eq!(configured.api.key, one.api.key);
+}
+
+#[test]
 fn dev_has_a_key_of_its_own_and_its_rules() {
     let (one, other) = (good("", &dev()), good("", &dev()));
-    assert!(one.dev && one.auth.secret.is_some());
+    assert!(one.dev && one.auth.secret.is_some() && one.api.key.is_some());
     assert_ne!(one.auth.secret, other.auth.secret);
+    assert_ne!(one.api.key, other.api.key);
+    assert_eq!(one.rules.history("room:1").unwrap().keep, Some(1_000));
     assert_eq!(one.rules, Rules::dev());
     assert!(one.allowed_origins.is_empty());
     assert!(one.listen.ip().is_loopback());

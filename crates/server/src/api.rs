@@ -1,0 +1,3 @@
+//! The server API: what back ends publish with and look at.
+
+pub(crate) mod keys;
