@@ -17,16 +17,39 @@ impl Access {
     /// What the rules say of a channel that `user` (none: an anonymous client) may do `action` in.
     ///
     /// # Errors
-    /// `invalid_channel` when no channel can have that name, else `forbidden`, for what does not exist too.
-    pub(crate) fn check(&self, io: &Io, action: Action, channel: &str, user: Option<&Claims>) -> Result<Decision> {
+    /// `invalid_channel` when no channel can have that name, else `forbidden`, for what does not exist too. Presence that
+    /// is not kept is `not_found` for who may subscribe, and `forbidden` for everybody else.
+    pub(crate) fn check(&self, action: Action, channel: &str, user: Option<&Claims>) -> Result<Decision> {
         check_name(channel)?;
         let decision = self.rules.decide(action, channel, user);
-        // A socket's own room is where answers meant for it alone arrive.
-        if decision.allowed && !io.is_socket_id(channel) {
-            Ok(decision)
-        } else {
-            Err(forbidden(action, channel))
+        if decision.allowed {
+            return Ok(decision);
         }
+        if action == Action::Presence && self.rules.decide(Action::Subscribe, channel, user).allowed {
+            return Err(Error::coded(
+                Code::NotFound,
+                format!("{channel:?} does not keep who is there: its rule has no `presence = true`"),
+            ));
+        }
+        Err(forbidden(action, channel))
+    }
+
+    /// As [`Access::check`], where the library does not see to it that nobody gets into a socket's own room, in which
+    /// answers meant for it alone arrive.
+    ///
+    /// # Errors
+    /// As [`Access::check`].
+    pub(crate) fn check_for_socket(
+        &self,
+        io: &Io,
+        action: Action,
+        channel: &str,
+        user: Option<&Claims>,
+    ) -> Result<Decision> {
+        if io.is_socket_id(channel) {
+            return Err(forbidden(action, channel));
+        }
+        self.check(action, channel, user)
     }
 }
 
@@ -46,6 +69,7 @@ pub(crate) fn check_name(channel: &str) -> Result<()> {
 fn forbidden(action: Action, channel: &str) -> Error {
     let what = match action {
         Action::Subscribe => "subscribe to",
+        Action::History => "read the history of",
         Action::Publish => "publish to",
         Action::Presence => "see who is in",
     };

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
-use tidings::{Handshake, Io, Reason, Result, Socket};
+use tidings::{Grant, Handshake, Identity, Io, Reason, Result, Socket};
 use tokio::task::AbortHandle;
 
 pub(crate) use door::Door;
@@ -59,6 +59,13 @@ impl Client {
     pub(crate) fn claims(&self) -> Option<&Claims> {
         self.user.as_ref().map(|user| &user.claims)
     }
+
+    /// Who it is to the library.
+    fn identity(&self) -> Option<Identity> {
+        let user = self.user.as_ref()?;
+        let identity = Identity::new(Arc::clone(&user.sub)).info(user.info.clone());
+        Some(identity.expires_at(user.claims.end()))
+    }
 }
 
 impl User {
@@ -75,8 +82,16 @@ pub(crate) fn register(io: &Io, door: Door, access: &Arc<Access>) {
         Some(user) => socket.try_join(user.own_channel()),
         None => Ok(()),
     });
+    let entering = Arc::clone(access);
+    io.on_connect(async move |socket: Socket<Client>| enter(&entering, &socket));
+
+    // Who comes without Socket.IO is let in by the same door, and asks for channels by the same rules.
+    io.identify_some(Client::identity);
     let access = Arc::clone(access);
-    io.on_connect(async move |socket: Socket<Client>| enter(&access, &socket));
+    io.authorize(async move |client: Arc<Client>, action, channel: Arc<str>| {
+        let decision = access.check(Action::of(action)?, &channel, client.claims())?;
+        Ok(Grant::new().presence(decision.presence))
+    });
 }
 
 fn enter(access: &Access, socket: &Socket<Client>) -> Result<()> {

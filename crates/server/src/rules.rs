@@ -88,12 +88,30 @@ pub(crate) enum RuleError {
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// To receive what is published, and to read history.
+    /// To receive what is published.
     Subscribe,
+    /// To read what was published before: who may subscribe may.
+    History,
     /// To publish.
     Publish,
     /// To see who is in the channel.
     Presence,
+}
+
+impl Action {
+    /// The library's action, in the words of the rules.
+    ///
+    /// # Errors
+    /// `forbidden` for one that no rule speaks of.
+    pub(crate) fn of(action: tidings::Action) -> tidings::Result<Self> {
+        match action {
+            tidings::Action::Subscribe => Ok(Self::Subscribe),
+            tidings::Action::Publish => Ok(Self::Publish),
+            tidings::Action::History => Ok(Self::History),
+            tidings::Action::Presence => Ok(Self::Presence),
+            _ => Err(tidings::Error::forbidden("no rule allows this")),
+        }
+    }
 }
 
 /// What the rules say.

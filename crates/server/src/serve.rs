@@ -77,7 +77,7 @@ async fn run(config: &Config) -> anyhow::Result<()> {
 
 /// What clients find.
 fn routes(config: &Config, io: &Io) -> Router {
-    let routes = health::routes(io).merge(io.router());
+    let routes = health::routes(io).merge(io.router()).merge(io.channel_router());
     if config.dev {
         routes.merge(demo::routes(&config.auth))
     } else {

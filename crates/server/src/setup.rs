@@ -22,6 +22,7 @@ pub(crate) fn io(config: &Config) -> anyhow::Result<Io> {
     let mut builder = Tidings::builder()
         .origin_setting("allowed_origins")
         .limits(limits(&config.limits))
+        .handshake_timeout(config.limits.handshake)
         .with_metadata()
         .report_errors(true)
         .forget_headers()
@@ -63,6 +64,7 @@ fn limits(config: &Limits) -> tidings::Limits {
     };
     limits.outbox_bytes = or_none(config.outbox_bytes);
     limits.attachments = or_none(config.attachments);
+    limits.subscriptions = config.subscriptions;
     limits.connections = config.connections;
     limits.connections_per_ip = config.connections_per_ip;
     limits

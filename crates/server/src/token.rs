@@ -67,16 +67,20 @@ impl Claims {
     /// Whether the token's `channels` grant it. `{user}` in them is the token's own `sub`.
     pub(crate) fn grants(&self, action: Action, channel: &str) -> bool {
         let patterns = match action {
-            Action::Subscribe | Action::Presence => &self.channels.subscribe,
+            Action::Subscribe | Action::History | Action::Presence => &self.channels.subscribe,
             Action::Publish => &self.channels.publish,
         };
         patterns.iter().any(|pattern| pattern.matches_user(channel, &self.sub))
     }
 
+    /// When it ends.
+    pub(crate) fn end(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.exp)
+    }
+
     /// How long it still holds; zero once it has ended.
     pub(crate) fn remaining(&self, now: SystemTime) -> Duration {
-        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(self.exp);
-        end.duration_since(now).unwrap_or(Duration::ZERO)
+        self.end().duration_since(now).unwrap_or(Duration::ZERO)
     }
 }
 

@@ -107,7 +107,6 @@ fn wrong_usage_is_exit_code_2_and_says_nothing_on_stdout() {
         &["token", "--user", "ann", "--expires", "soon"],
         &["token", "--user", "ann", "--publish", "{a}{b}"],
         &["serve", "--listen"],
-        &["serve", "--data", "d"],
     ] {
         let output = tidings(arguments, &[KEY]);
         assert_eq!(output.status.code(), Some(2), "tidings {}", arguments.join(" "));
@@ -130,7 +129,7 @@ fn help_and_version_are_exit_code_0() {
         assert!(text(&output.stdout).contains("tidings"));
     }
     let help = text(&tidings(&["serve", "--help"], &[]).stdout);
-    for flag in ["--dev", "--config", "--listen", "--json"] {
+    for flag in ["--dev", "--config", "--listen", "--data", "--json"] {
         assert!(help.contains(flag), "{flag} is not in the help");
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tidings::{Code, Error, Io, PresentUser, Result, Socket, State};
+use tidings::{Error, Io, PresentUser, Result, Socket, State};
 
 use super::arguments::Arguments;
 use crate::access::Access;
@@ -46,17 +46,7 @@ pub(super) async fn presence(
     if !(1..=USERS_MAX).contains(&limit) {
         return Err(Error::new(format!("`limit` is a number from 1 to {USERS_MAX}")));
     }
-    let claims = socket.user().claims();
-    if let Err(refusal) = access.check(&io, Action::Presence, &channel, claims) {
-        // Who may listen there is told what is missing; everybody else, nothing.
-        access
-            .check(&io, Action::Subscribe, &channel, claims)
-            .map_err(|_| refusal)?;
-        return Err(Error::coded(
-            Code::NotFound,
-            format!("{channel:?} does not keep who is there: its rule has no `presence = true`"),
-        ));
-    }
+    access.check_for_socket(&io, Action::Presence, &channel, socket.user().claims())?;
     let page = io.presence().users(&channel, options.after.as_deref(), limit);
     Ok(Page {
         ok: true,

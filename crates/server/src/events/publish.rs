@@ -49,7 +49,7 @@ pub(super) async fn publish(
         ));
     }
     let client = socket.user();
-    access.check(&io, Action::Publish, &channel, client.claims())?;
+    access.check_for_socket(&io, Action::Publish, &channel, client.claims())?;
     let mut to = io.to(&channel);
     if let Some(user) = &client.user {
         to = to.publisher(Arc::clone(&user.sub));

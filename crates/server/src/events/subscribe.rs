@@ -43,7 +43,7 @@ pub(super) async fn subscribe(
     let client = socket.user();
     let decisions = channels
         .iter()
-        .map(|channel| access.check(&io, Action::Subscribe, channel, client.claims()))
+        .map(|channel| access.check_for_socket(&io, Action::Subscribe, channel, client.claims()))
         .collect::<Result<Vec<_>>>()?;
     if !client
         .subscriptions
