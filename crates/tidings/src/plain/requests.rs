@@ -21,6 +21,9 @@ use crate::shard::run::Cell;
 use crate::socketio::arguments::Raw;
 use crate::socketio::io::Io;
 
+/// Channels that one `unsubscribe` may name.
+const UNSUBSCRIBE_MAX: usize = 10_000;
+
 /// Handles one message to its end.
 pub(super) async fn handle(cell: Rc<Cell>, key: Key, job: Job) {
     match job {
@@ -101,6 +104,10 @@ async fn respond(cell: &Rc<Cell>, key: Key, request: plain::Request<'_>) {
                 Err(error) => reply(server, key, id.as_deref(), Err(error)),
             };
         }
+        Kind::Unsubscribe { channels } if channels.len() > UNSUBSCRIBE_MAX => Err(Error::coded(
+            Code::TooManyChannels,
+            format!("one request names at most {UNSUBSCRIBE_MAX} channels"),
+        )),
         Kind::Unsubscribe { channels } => {
             let channels = channels.iter().map(|name| Arc::from(&**name)).collect();
             return server
