@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use tidings::{Io, Tidings};
 
 use crate::access::Access;
@@ -39,9 +38,7 @@ pub(crate) fn io(config: &Config) -> anyhow::Result<Io> {
     if config.dev {
         builder = builder.loopback_only();
     }
-    let io = builder
-        .try_build()
-        .context("the threads that deliver can't be started")?;
+    let io = builder.try_build()?;
     client::register(&io, Door::new(config), &access);
     events::register(&io);
     io.on_error(|socket, error| match error.source() {

@@ -2,6 +2,7 @@
 
 use std::any::{Any, TypeId};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,10 @@ use hashbrown::HashMap;
 use crate::handshake::KeepHeaders;
 use crate::hub::Hub;
 use crate::limits::Limits;
+use crate::log::Durability;
+use crate::log::local::{HistoryOf, Storage};
+use crate::log::retention::Retention;
+use crate::log::store::StoreError;
 use crate::origin::Origins;
 use crate::server::{Config, Server};
 use crate::shard::run;
@@ -24,6 +29,9 @@ pub struct Builder {
     config: Config,
     limits: Limits,
     shards: Option<usize>,
+    store: Option<PathBuf>,
+    durability: Durability,
+    history: HistoryOf,
     states: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
 }
 
@@ -55,9 +63,24 @@ impl Default for Builder {
             },
             limits: Limits::default(),
             shards: None,
+            store: None,
+            durability: Durability::Process,
+            history: Arc::new(|_| None),
             states: HashMap::new(),
         }
     }
+}
+
+/// Why a server can't start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The store can't be opened.
+    #[error(transparent)]
+    Store(StoreError),
+    /// The operating system has no thread or file descriptor left.
+    #[error("the threads that deliver can't be started ({0})")]
+    Threads(std::io::Error),
 }
 
 /// The transports of Engine.IO.
@@ -233,20 +256,50 @@ impl Builder {
         self
     }
 
-    /// Starts the server's threads.
+    /// Keeps events in this folder, which is made if need be: of the channels that [`Builder::history`] names all that it
+    /// says, of the others what is needed to tell a client that it missed something. Sequence and ids then go on where they
+    /// were when the server is started again. Default: everything is in memory, and ids begin anew at each start.
+    pub fn store(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.store = Some(folder.into());
+        self
+    }
+
+    /// What events of channels with history survive once a publish is answered. [`Durability::Power`] waits for the disk;
+    /// with [`Durability::Memory`] the store is not used at all. Default [`Durability::Process`]: `kill -9`, not a loss of power.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Says how much of a channel is kept in the store; `None` for a channel that is not. It is asked when a channel is
+    /// first published to and when the store is opened, and again and again for channels that are not kept, so it
+    /// should answer at once. It gets the names of namespaces' channels too (`/`, `/n,room`), and those of sockets.
+    ///
+    /// ```no_run
+    /// # use tidings::{Retention, Tidings};
+    /// let io = Tidings::builder()
+    ///     .store("./tidings-data")
+    ///     .history(|channel| channel.starts_with("room:").then(|| Retention::new().keep(1_000)))
+    ///     .build();
+    /// ```
+    pub fn history(mut self, history: impl Fn(&str) -> Option<Retention> + Send + Sync + 'static) -> Self {
+        self.history = Arc::new(history);
+        self
+    }
+
+    /// Opens the store, if there is one, and starts the server's threads.
     ///
     /// # Panics
-    /// When the operating system has no thread or file descriptor left for them; see [`Builder::try_build`].
+    /// When that fails; see [`Builder::try_build`].
     pub fn build(self) -> Io {
-        self.try_build()
-            .expect("the operating system has a thread for each shard")
+        self.try_build().unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// As [`Builder::build`].
     ///
     /// # Errors
-    /// When the operating system has no thread or file descriptor left.
-    pub fn try_build(self) -> std::io::Result<Io> {
+    /// When the store can't be opened, or the operating system has no thread or file descriptor left.
+    pub fn try_build(self) -> Result<Io, StartError> {
         let mut config = self.config;
         if config.envelope == Envelope::None && config.recovery.is_some() {
             config.envelope = Envelope::Id { otherwise: 0 };
@@ -254,8 +307,15 @@ impl Builder {
         let shards = self
             .shards
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        let server = Arc::new(Server::new(Hub::new(self.limits, shards), config, self.states));
-        run::spawn(&server)?;
+        let storage = self.store.filter(|_| self.durability != Durability::Memory);
+        let storage = storage.map(|path| Storage {
+            path,
+            durability: self.durability,
+            history: self.history,
+        });
+        let hub = Hub::new(self.limits, shards, storage).map_err(StartError::Store)?;
+        let server = Arc::new(Server::new(hub, config, self.states));
+        run::spawn(&server).map_err(StartError::Threads)?;
         Ok(Io::root(server))
     }
 }

@@ -36,6 +36,11 @@ impl Channel {
         Self(Arc::clone(namespace))
     }
 
+    /// The channel of a name that the store has kept.
+    pub(crate) fn stored(name: Arc<str>) -> Self {
+        Self(name)
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

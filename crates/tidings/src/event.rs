@@ -30,7 +30,7 @@ impl Message {
     }
 
     /// The bytes it keeps in memory, about.
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.name.len() + self.arguments.len() + self.attachments.iter().map(|bytes| bytes.len() + 32).sum::<usize>()
     }
 }

@@ -13,7 +13,10 @@ use crate::error::{Code, Error, Result};
 use crate::event::Draft;
 use crate::id::{Epoch, EventId};
 use crate::limits::{Limits, READERS_MAX};
-use crate::log::memory::{MemoryLog, Retention};
+use crate::log::local::{LocalLog, Storage};
+use crate::log::memory::MemoryLog;
+use crate::log::store::StoreError;
+use crate::log::tail::Bounds;
 use crate::log::{Appending, Log};
 use crate::random::RandomId;
 use crate::shard::command::{Command, Queued};
@@ -72,23 +75,27 @@ impl ShardHandle {
 }
 
 impl Hub {
-    pub(crate) fn new(limits: Limits, shards: usize) -> Self {
-        let retention = Retention {
-            time: limits.tail_time,
-            channel_bytes: limits.tail_channel_bytes,
-            bytes: limits.tail_bytes,
+    pub(crate) fn new(limits: Limits, shards: usize, storage: Option<Storage>) -> Result<Self, StoreError> {
+        let shards: Arc<[ShardHandle]> = (0..shards).map(|_| ShardHandle::default()).collect();
+        let bounds = Bounds::of(&limits);
+        let log: Arc<dyn Log> = match storage {
+            None => Arc::new(MemoryLog::new(bounds)),
+            Some(storage) => {
+                let shards = Arc::clone(&shards);
+                let wake = move || shards.iter().for_each(ShardHandle::wake);
+                Arc::new(LocalLog::open(storage.options(bounds, wake))?)
+            }
         };
-        let log: Arc<dyn Log> = Arc::new(MemoryLog::new(retention));
-        Self {
+        Ok(Self {
             epoch: log.epoch(),
             log,
-            shards: (0..shards).map(|_| ShardHandle::default()).collect(),
+            shards,
             limits,
             gauges: Arc::default(),
             readers: Arc::new(Semaphore::new(READERS_MAX)),
             next_ack: AtomicU64::new(0),
             draining: AtomicBool::new(false),
-        }
+        })
     }
 
     /// Gives the draft its place in the log; the shards deliver it from there.

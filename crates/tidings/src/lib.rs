@@ -68,13 +68,15 @@ mod transport;
 mod wire;
 
 pub use access::{Action, Grant, Identity};
-pub use builder::{Builder, Transports};
+pub use builder::{Builder, StartError, Transports};
 pub use channel::CHANNEL_BYTES_MAX;
 pub use error::{Code, Error, Result};
 pub use event::EVENT_NAME_BYTES_MAX;
 pub use handshake::Handshake;
 pub use id::{Epoch, EventId, InvalidId};
 pub use limits::Limits;
+pub use log::retention::Retention;
+pub use log::store::StoreError;
 pub use log::{Durability, Receipt};
 pub use plain::history::{HistoryPage, HistoryQuery, Published};
 pub use plain::sse::Sse;

@@ -121,3 +121,23 @@ pub(crate) const REPLAYED_BYTES_MAX: usize = 1 << 20;
 
 /// What each of them costs beside its bytes, about.
 pub(crate) const REPLAYED_ENTRY_BYTES: usize = 96;
+
+/// Channels without retained events whose losses are remembered one by one; of the others only the latest is.
+pub(crate) const EMPTY_CHANNELS_MAX: usize = 65_536;
+
+/// Publish keys within five minutes.
+pub(crate) const PUBLISH_KEYS_MAX: usize = 1 << 20;
+
+/// What waits to be written to the store, in bytes; above it publishes are refused.
+pub(crate) const LOG_QUEUE_BYTES_MAX: usize = 64 << 20;
+
+/// What is written to the store at once, in bytes and in events.
+pub(crate) const LOG_BATCH_BYTES_MAX: usize = 4 << 20;
+pub(crate) const LOG_BATCH_EVENTS_MAX: usize = 4_096;
+
+/// Events of one channel that one batch lets go of at the most, and channels whose oldest events are looked up ahead.
+pub(crate) const TRIM_EVENTS_MAX: usize = 10_000;
+pub(crate) const TRIM_WINDOWS_MAX: usize = 8_192;
+
+/// Channels that are looked at for what is over its time, each second.
+pub(crate) const TRIM_CHANNELS_MAX: usize = 1_000;

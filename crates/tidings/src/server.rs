@@ -177,6 +177,10 @@ impl Server {
             .await;
         self.wait(FAREWELL, |counts| counts.connections == 0).await;
         self.hub.send_all(|| Command::Stop);
+        let log = Arc::clone(&self.hub.log);
+        if tokio::task::spawn_blocking(move || log.close()).await.is_err() {
+            tracing::error!("the log could not be closed in order");
+        }
     }
 
     async fn wait(&self, patience: Duration, is_over: impl Fn(&Counts) -> bool) {

@@ -1,0 +1,609 @@
+//! The store: ordered tables of keys and values on disk, written in batches that are kept whole or not at all.
+//!
+//! A batch is in the operating system's hands when [`Store::write`] returns: fjall's `WriteBatch::commit` writes its journal
+//! and flushes the journal's buffer with `PersistMode::Buffer` before it touches a table, so that `kill -9` loses nothing
+//! that was answered. With `sync` it is on the disk (`fdatasync`).
+//!
+//! In the folder that was set lies `store/`: `format` says which version wrote it, `lock` is held while a process has it
+//! open, `db/` is fjall's.
+
+use std::cell::Cell;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::ops::{Bound, RangeBounds};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fjall::compaction::filter::{CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
+use parking_lot::RwLock;
+
+use super::record::split_event_key;
+
+/// The version of what is written; a newer one is refused.
+const FORMAT: u32 = 1;
+const FORMAT_TEXT: &str = "tidings store, format ";
+/// Follows the number until the store has been opened once; so long it holds nothing that anybody was promised.
+const NEW_TEXT: &str = ", new";
+
+/// What the journals of the tables may take before tables are written out, in bytes; it bounds what is read again after a crash.
+const JOURNAL_BYTES_MAX: u64 = 128 << 20;
+/// What is held in memory of the events, and of each other table, before it is written out.
+const EVENTS_MEMORY_BYTES: u64 = 32 << 20;
+const TABLE_MEMORY_BYTES: u64 = 8 << 20;
+/// Blocks that were read and are held in memory.
+const CACHE_BYTES: u64 = 32 << 20;
+/// A disk counts as writable when so much can be written.
+const PROBE_BYTES: usize = 256 << 10;
+
+/// The fault of a write that fails after it got through.
+#[cfg(test)]
+pub(super) const WRITTEN: io::ErrorKind = io::ErrorKind::ConnectionReset;
+
+/// Why a store can't be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The folder, or something in it, can't be made or written.
+    #[error(
+        "the store's folder {} can't be written ({source}); let this process write there, or set another folder",
+        path.display()
+    )]
+    NotWritable {
+        /// The folder that was set.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The disk, or this user's part of it, is full.
+    #[error("the disk of the store's folder {} is full ({source}); make room, then start again", path.display())]
+    Full {
+        /// The folder that was set.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A newer version of Tidings wrote it.
+    #[error(
+        "the store in {} has format {found}, and this version of Tidings knows formats up to {known}; \
+         run the version that wrote it, or a newer one",
+        path.display()
+    )]
+    Newer {
+        /// The folder that was set.
+        path: PathBuf,
+        /// The format it has.
+        found: u32,
+        /// The newest format that this version knows.
+        known: u32,
+    },
+    /// Another process has it open.
+    #[error(
+        "the store in {} is in use by another process; stop that one, or give this one a folder of its own",
+        path.display()
+    )]
+    InUse {
+        /// The folder that was set.
+        path: PathBuf,
+    },
+    /// The folder holds something else.
+    #[error("{} is no folder of a store ({found}); set a new or an empty folder", path.display())]
+    NotAStore {
+        /// The path that was set.
+        path: PathBuf,
+        /// What was found there.
+        found: String,
+    },
+    /// What it holds makes no sense.
+    #[error(
+        "the store in {} is damaged ({detail}); put a backup of the folder in its place, or move it away to begin anew",
+        path.display()
+    )]
+    Damaged {
+        /// The folder that was set.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The operating system refused something else.
+    #[error("the store in {} can't be opened ({source})", path.display())]
+    Io {
+        /// The folder that was set.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+impl StoreError {
+    /// The code that publishers get while it lasts.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, Self::Full { .. })
+    }
+}
+
+/// The tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Table {
+    /// What holds for the whole log.
+    Meta,
+    /// Channel number and seq → an event.
+    Events,
+    /// Channel number → name.
+    Names,
+    /// Channel number → what is known of it.
+    Channels,
+    /// Name of a channel that is not stored → the seq of its newest event.
+    Marks,
+    /// Generation and hash of a publish key → seq and hash of the content.
+    Keys,
+    /// What the application's side keeps beside the sequence.
+    Records,
+}
+
+const TABLES: [(Table, &str); 7] = [
+    (Table::Meta, "meta"),
+    (Table::Events, "events"),
+    (Table::Names, "names"),
+    (Table::Channels, "channels"),
+    (Table::Marks, "marks"),
+    (Table::Keys, "keys"),
+    (Table::Records, "records"),
+];
+
+/// One change of a batch; no value removes the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) table: Table,
+    pub(super) key: Vec<u8>,
+    pub(super) value: Option<Vec<u8>>,
+}
+
+/// What is to vanish from the disk. Nothing reads it any more; it goes when its part of the disk is written anew anyway.
+#[derive(Default)]
+pub(super) struct Retired {
+    /// By channel number: events up to this seq. Numbers beyond the end keep all.
+    channels: RwLock<Vec<u64>>,
+    /// Publish keys of generations below this.
+    generations: RwLock<u64>,
+}
+
+impl Retired {
+    /// Sets all marks at once; numbers beyond the end keep all.
+    pub(super) fn set(&self, channels: Vec<u64>) {
+        *self.channels.write() = channels;
+    }
+
+    /// Events of the channel up to `seq` may go.
+    pub(super) fn retire(&self, number: u32, seq: u64) {
+        let number = number as usize;
+        let mut channels = self.channels.write();
+        if channels.len() <= number {
+            channels.resize(number + 1, 0);
+        }
+        channels[number] = channels[number].max(seq);
+    }
+
+    /// Publish keys of generations below this may go.
+    pub(super) fn retire_generations(&self, below: u64) {
+        *self.generations.write() = below;
+    }
+
+    fn has_event(&self, key: &[u8]) -> bool {
+        split_event_key(key).is_some_and(|(number, seq)| {
+            let channels = self.channels.read();
+            channels.get(number as usize).is_some_and(|retired| seq <= *retired)
+        })
+    }
+
+    fn has_key(&self, key: &[u8]) -> bool {
+        key.first_chunk()
+            .is_some_and(|generation| u64::from_be_bytes(*generation) < *self.generations.read())
+    }
+}
+
+/// Leaves out what is retired when tables are merged.
+struct Sieve {
+    retired: AssertUnwindSafe<Arc<Retired>>,
+    is_retired: fn(&Retired, &[u8]) -> bool,
+}
+
+impl Factory for Sieve {
+    fn name(&self) -> &str {
+        "retention"
+    }
+
+    fn make_filter(&self, _: &Context) -> Box<dyn CompactionFilter> {
+        Box::new(Self {
+            retired: AssertUnwindSafe(Arc::clone(&self.retired)),
+            is_retired: self.is_retired,
+        })
+    }
+}
+
+impl CompactionFilter for Sieve {
+    fn filter_item(&mut self, item: ItemAccessor<'_>, _: &Context) -> CompactionFilterResult {
+        // Both tables write each key once, so there is no older value that could come back.
+        Ok(if (self.is_retired)(&self.retired, item.key()) {
+            Verdict::Destroy
+        } else {
+            Verdict::Keep
+        })
+    }
+}
+
+/// Keeps other processes out; open as long as the server wants the store, also while it is closed because it failed.
+pub(super) struct StoreLock {
+    path: PathBuf,
+    folder: PathBuf,
+    is_new: Cell<bool>,
+    _file: File,
+}
+
+pub(super) struct Store {
+    database: Database,
+    tables: [Keyspace; TABLES.len()],
+    path: PathBuf,
+    folder: PathBuf,
+    pub(super) retired: Arc<Retired>,
+    /// What the next write is made to fail with.
+    #[cfg(test)]
+    pub(super) fault: parking_lot::Mutex<Option<io::ErrorKind>>,
+}
+
+impl StoreLock {
+    /// Makes the folder if need be, and keeps other processes out of it.
+    pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
+        let folder = path.join("store");
+        if path.exists() && !path.is_dir() {
+            return Err(StoreError::NotAStore {
+                path: path.to_owned(),
+                found: "it is a file".to_owned(),
+            });
+        }
+        std::fs::create_dir_all(&folder).map_err(|source| not_writable(path, source))?;
+        let format = std::fs::read_to_string(folder.join("format"));
+        if let Err(error) = &format
+            && error.kind() == io::ErrorKind::NotFound
+        {
+            let entries = std::fs::read_dir(&folder).map_err(|source| not_writable(path, source))?;
+            for entry in entries {
+                let name = entry.map_err(|source| not_writable(path, source))?.file_name();
+                if name != "lock" && name != "format.new" && name != "probe" {
+                    return Err(StoreError::NotAStore {
+                        path: path.to_owned(),
+                        found: format!("it holds store/{} and no store/format", name.display()),
+                    });
+                }
+            }
+        }
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(folder.join("lock"))
+            .map_err(|source| not_writable(path, source))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => return Err(StoreError::InUse { path: path.to_owned() }),
+            Err(std::fs::TryLockError::Error(source)) => {
+                return Err(StoreError::Io {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+        }
+        let this = Self {
+            path: path.to_owned(),
+            folder,
+            is_new: Cell::new(false),
+            _file: lock,
+        };
+        match format {
+            Ok(text) => this.check_format(&text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                this.is_new.set(true);
+                this.write_format()?;
+            }
+            Err(error) => return Err(this.damaged(&format!("store/format can't be read: {error}"))),
+        }
+        Ok(this)
+    }
+
+    fn check_format(&self, text: &str) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        let text = text.trim();
+        self.is_new.set(text.ends_with(NEW_TEXT));
+        let number = text.strip_suffix(NEW_TEXT).unwrap_or(text).strip_prefix(FORMAT_TEXT);
+        match number.map(str::parse) {
+            Some(Ok(FORMAT)) => Ok(()),
+            Some(Ok(found)) => Err(StoreError::Newer {
+                path,
+                found,
+                known: FORMAT,
+            }),
+            _ => Err(self.damaged("store/format names no format")),
+        }
+    }
+
+    fn write_format(&self) -> Result<(), StoreError> {
+        let written = || -> io::Result<()> {
+            let draft = self.folder.join("format.new");
+            let mut file = File::create(&draft)?;
+            let new = if self.is_new.get() { NEW_TEXT } else { "" };
+            writeln!(file, "{FORMAT_TEXT}{FORMAT}{new}")?;
+            file.sync_all()?;
+            std::fs::rename(&draft, self.folder.join("format"))?;
+            sync_folder(&self.folder)?;
+            sync_folder(&self.path)
+        };
+        written().map_err(|source| not_writable(&self.path, source))
+    }
+
+    /// The error for something in it that makes no sense.
+    pub(super) fn damaged(&self, detail: &str) -> StoreError {
+        StoreError::Damaged {
+            path: self.path.clone(),
+            detail: detail.to_owned(),
+        }
+    }
+
+    /// Whether the store was never opened before.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new.get()
+    }
+
+    /// From now on, what the store holds was promised to somebody.
+    pub(super) fn begin(&self) -> Result<(), StoreError> {
+        self.is_new.set(false);
+        self.write_format()
+    }
+
+    /// Whether anything can be written at all.
+    fn probe(&self) -> Result<(), StoreError> {
+        let probe = self.folder.join("probe");
+        let written = || -> io::Result<()> {
+            let mut file = File::create(&probe)?;
+            file.write_all(&vec![0x55; PROBE_BYTES])?;
+            file.sync_all()
+        };
+        let outcome = written();
+        let removed = std::fs::remove_file(&probe);
+        outcome.and(removed).map_err(|source| not_writable(&self.path, source))
+    }
+}
+
+impl Store {
+    /// Opens the store, or makes a new one.
+    pub(super) fn open(lock: &StoreLock) -> Result<Self, StoreError> {
+        lock.probe()?;
+        let folder = lock.folder.join("db");
+        if lock.is_new() && folder.exists() {
+            // A process ended while it made the tables.
+            std::fs::remove_dir_all(&folder).map_err(|source| not_writable(&lock.path, source))?;
+        } else if !lock.is_new() && !folder.join("version").exists() {
+            return Err(lock.damaged("store/db/version is missing"));
+        }
+        let retired = Arc::new(Retired::default());
+        // It panics on some of what a damaged file can make it meet.
+        let opened = catch_unwind(AssertUnwindSafe(|| open_tables(&folder, &retired)))
+            .map_err(|_| lock.damaged("its tables can't be read"))?;
+        let (database, tables) = opened.map_err(|error| match error {
+            fjall::Error::Locked => StoreError::InUse {
+                path: lock.path.clone(),
+            },
+            fjall::Error::Io(source) if is_damage(&source) => lock.damaged(&source.to_string()),
+            fjall::Error::Storage(fjall::LsmError::Io(source)) if is_damage(&source) => {
+                lock.damaged(&source.to_string())
+            }
+            fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => {
+                not_writable(&lock.path, source)
+            }
+            other => lock.damaged(&other.to_string()),
+        })?;
+        Ok(Self {
+            database,
+            tables,
+            path: lock.path.clone(),
+            folder,
+            retired,
+            #[cfg(test)]
+            fault: parking_lot::Mutex::new(None),
+        })
+    }
+
+    /// Writes all changes or none. When this returns they survive the end of the process; with `sync`, a loss of power.
+    /// After an error the store takes nothing more, and may or may not have the changes when it is opened again.
+    pub(super) fn write(&self, changes: Vec<Change>, sync: bool) -> Result<(), StoreError> {
+        #[cfg(test)]
+        let fault = *self.fault.lock();
+        #[cfg(test)]
+        if let Some(kind) = fault.filter(|kind| *kind != WRITTEN) {
+            return Err(not_writable(&self.path, kind.into()));
+        }
+        let committed = catch_unwind(AssertUnwindSafe(|| {
+            let mode = if sync {
+                PersistMode::SyncData
+            } else {
+                PersistMode::Buffer
+            };
+            let mut batch = self.database.batch().durability(Some(mode));
+            for change in changes {
+                let table = self.table(change.table);
+                match change.value {
+                    Some(value) => batch.insert(table, change.key, value),
+                    None => batch.remove(table, change.key),
+                }
+            }
+            batch.commit()
+        }));
+        #[cfg(test)]
+        if let Some(kind) = fault {
+            return Err(not_writable(&self.path, kind.into()));
+        }
+        match committed {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.why(error)),
+            Err(_) => Err(self.why(fjall::Error::Poisoned)),
+        }
+    }
+
+    /// On the disk is all that was written.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        self.database
+            .persist(PersistMode::SyncAll)
+            .map_err(|error| self.why(error))
+    }
+
+    pub(super) fn get(&self, table: Table, key: &[u8]) -> Result<Option<Slice>, StoreError> {
+        self.table(table).get(key).map_err(|error| self.why(error))
+    }
+
+    /// The entries of a range, in order, read as they are asked for. What is retired later stays in it.
+    pub(super) fn range<R>(&self, table: Table, range: R) -> Entries
+    where
+        R: RangeBounds<Vec<u8>>,
+    {
+        Entries {
+            entries: self.table(table).range(range),
+            path: self.path.clone(),
+        }
+    }
+
+    /// The entries whose keys begin with `prefix`.
+    pub(super) fn prefix(&self, table: Table, prefix: &[u8]) -> Entries {
+        Entries {
+            entries: self.table(table).prefix(prefix),
+            path: self.path.clone(),
+        }
+    }
+
+    fn table(&self, table: Table) -> &Keyspace {
+        &self.tables[table as usize]
+    }
+
+    fn why(&self, error: fjall::Error) -> StoreError {
+        match error {
+            fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => {
+                not_writable(&self.path, source)
+            }
+            // Something failed on one of fjall's own threads. If the disk is full, that was it.
+            fjall::Error::Poisoned => {
+                let probe = self.folder.join("probe");
+                let written = std::fs::write(&probe, vec![0x55; PROBE_BYTES]);
+                let _ = std::fs::remove_file(&probe);
+                let source = match written {
+                    Ok(()) => io::Error::other("an earlier write failed"),
+                    Err(source) => source,
+                };
+                not_writable(&self.path, source)
+            }
+            other => StoreError::Damaged {
+                path: self.path.clone(),
+                detail: other.to_string(),
+            },
+        }
+    }
+}
+
+/// The entries of a part of a table.
+pub(super) struct Entries {
+    entries: fjall::Iter,
+    path: PathBuf,
+}
+
+impl Entries {
+    /// The error for something that makes no sense.
+    pub(super) fn damaged(&self, detail: &str) -> StoreError {
+        StoreError::Damaged {
+            path: self.path.clone(),
+            detail: detail.to_owned(),
+        }
+    }
+
+    fn read(&self, guard: fjall::Guard) -> Result<(Slice, Slice), StoreError> {
+        guard.into_inner().map_err(|error| StoreError::Damaged {
+            path: self.path.clone(),
+            detail: error.to_string(),
+        })
+    }
+}
+
+impl Iterator for Entries {
+    type Item = Result<(Slice, Slice), StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let guard = self.entries.next()?;
+        Some(self.read(guard))
+    }
+}
+
+impl DoubleEndedIterator for Entries {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        let guard = self.entries.next_back()?;
+        Some(self.read(guard))
+    }
+}
+
+fn open_tables(folder: &Path, retired: &Arc<Retired>) -> fjall::Result<(Database, [Keyspace; TABLES.len()])> {
+    let sieves = Arc::clone(retired);
+    let database = Database::builder(folder)
+        .cache_size(CACHE_BYTES)
+        .max_journaling_size(JOURNAL_BYTES_MAX)
+        // One writes out what is in memory, the other merges.
+        .worker_threads(2)
+        .with_compaction_filter_factories(Arc::new(move |name| {
+            let is_retired = match name {
+                "events" => Retired::has_event,
+                "keys" => Retired::has_key,
+                _ => return None,
+            };
+            let retired = AssertUnwindSafe(Arc::clone(&sieves));
+            Some(Arc::new(Sieve { retired, is_retired }) as Arc<dyn Factory>)
+        }))
+        .open()?;
+    let mut tables = Vec::with_capacity(TABLES.len());
+    for (table, name) in TABLES {
+        let memory = match table {
+            Table::Events => EVENTS_MEMORY_BYTES,
+            _ => TABLE_MEMORY_BYTES,
+        };
+        tables.push(database.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(memory))?);
+    }
+    let tables = tables.try_into().map_err(|_| fjall::Error::Unrecoverable)?;
+    Ok((database, tables))
+}
+
+/// An error that comes from what a file holds, not from the operating system.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::NotFound
+    )
+}
+
+fn not_writable(path: &Path, source: io::Error) -> StoreError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            StoreError::Full { path, source }
+        }
+        io::ErrorKind::Other => StoreError::Io { path, source },
+        _ => StoreError::NotWritable { path, source },
+    }
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        File::open(folder)?.sync_all()
+    } else {
+        Ok(())
+    }
+}
+
+/// All keys of a channel's events from `first` to `last`, both included.
+pub(super) fn event_range(number: u32, first: u64, last: u64) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let key = |seq| super::record::event_key(number, seq).to_vec();
+    (Bound::Included(key(first)), Bound::Included(key(last)))
+}

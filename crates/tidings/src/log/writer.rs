@@ -1,0 +1,832 @@
+//! The one thread that writes the store: takes what waits, keeps it, then lets it be seen and answers.
+//!
+//! When a write fails, the publishers are told, the places that were given stay empty, and nothing is taken until the
+//! store could be opened again. What the failed write may have left there is undone first.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+
+use super::keys::{KeyHash, Keys};
+use super::local::{Append, Failure, Job, Options, Shared};
+use super::record::{ChannelRecord, encode_event, event_key, numbers, parse_numbers};
+use super::store::{Change, Store, StoreError, StoreLock, Table};
+use super::stored::{self, Stored, StoredChannels};
+use super::tail::{TailState, unix_ms};
+use super::{Durability, Receipt};
+use crate::channel::Channel;
+use crate::event::Event;
+use crate::id::{Epoch, EventId};
+use crate::limits::{EMPTY_CHANNELS_MAX, LOG_BATCH_BYTES_MAX, LOG_BATCH_EVENTS_MAX, TRIM_CHANNELS_MAX};
+
+/// Seqs are reserved on disk this many at a time; after a crash the next run begins above what was reserved.
+const BLOCK: u64 = 1 << 20;
+/// A store that failed is opened again after this long.
+const REOPEN: Duration = Duration::from_secs(2);
+
+const EPOCH: &[u8] = b"epoch";
+const RUN: &[u8] = b"run";
+const STATE: &[u8] = b"state";
+
+/// What the store says of the whole log, in each batch.
+#[derive(Debug, Clone, Copy, Default)]
+struct LogRecord {
+    last_time_ms: u64,
+    /// No seq above this was given.
+    reserved: u64,
+    /// What holds for channels of which nothing is known, not stored and stored.
+    forgotten: u64,
+    stored_forgotten: u64,
+    /// Cursors up to here are of before a loss of power.
+    lost: u64,
+    next_number: u64,
+    generation: u64,
+    generation_began_ms: u64,
+}
+
+impl LogRecord {
+    fn change(&self) -> Change {
+        let value = numbers(&[
+            self.last_time_ms,
+            self.reserved,
+            self.forgotten,
+            self.stored_forgotten,
+            self.lost,
+            self.next_number,
+            self.generation,
+            self.generation_began_ms,
+        ]);
+        put(Table::Meta, STATE, value)
+    }
+
+    fn decode(value: &[u8]) -> Option<Self> {
+        let [
+            last_time_ms,
+            reserved,
+            forgotten,
+            stored_forgotten,
+            lost,
+            next_number,
+            generation,
+            generation_began_ms,
+        ] = parse_numbers(value)?;
+        Some(Self {
+            last_time_ms,
+            reserved,
+            forgotten,
+            stored_forgotten,
+            lost,
+            next_number,
+            generation,
+            generation_began_ms,
+        })
+    }
+}
+
+/// What the log begins with.
+pub(super) struct Restored {
+    pub(super) epoch: Epoch,
+    pub(super) position: u64,
+    pub(super) reserved: u64,
+    pub(super) lost: u64,
+    pub(super) last_time_ms: u64,
+    pub(super) keys: Keys,
+    pub(super) tail: TailState,
+    pub(super) stored: StoredChannels,
+}
+
+/// Reads what an earlier run left, and begins a new one.
+pub(super) fn restore(store: &Store, lock: &StoreLock, options: &Options) -> Result<Restored, StoreError> {
+    let damaged = |detail: &str| lock.damaged(detail);
+    let boot = options.boot.clone();
+    let mut changes = Vec::new();
+    let mut epoch = Epoch::random();
+    let mut log = LogRecord {
+        generation: 1,
+        generation_began_ms: unix_ms(),
+        ..LogRecord::default()
+    };
+    let mut position = 0;
+    let mut has_lost_memory = false;
+    if let Some(text) = store.get(Table::Meta, EPOCH)? {
+        let id = std::str::from_utf8(&text)
+            .ok()
+            .and_then(|text| format!("{text}-0").parse::<EventId>().ok());
+        epoch = id.ok_or_else(|| damaged("its epoch makes no sense"))?.epoch();
+        let state = store.get(Table::Meta, STATE)?;
+        log = state
+            .and_then(|state| LogRecord::decode(&state))
+            .ok_or_else(|| damaged("its state makes no sense"))?;
+        position = log.reserved;
+        let run = store
+            .get(Table::Meta, RUN)?
+            .ok_or_else(|| damaged("its last run is missing"))?;
+        let run = Run::parse(&run).ok_or_else(|| damaged("its last run makes no sense"))?;
+        if !run.is_closed && (boot.is_none() || run.boot != boot) {
+            // The power was lost: what was not synced may be gone. The first seq is left out, since a client may
+            // have the one before it as its cursor.
+            position += 1;
+            has_lost_memory = true;
+            if run.durability != Durability::Power {
+                log.lost = log.reserved;
+            }
+        }
+    } else if !lock.is_new() {
+        return Err(damaged("its epoch is missing"));
+    }
+    changes.push(put(Table::Meta, EPOCH, epoch.as_str().as_bytes().to_vec()));
+    let run = Run {
+        boot,
+        durability: options.durability,
+        is_closed: false,
+    };
+    changes.push(run.change());
+
+    let mut tail = TailState::new(options.bounds, position);
+    if has_lost_memory {
+        log.forgotten = log.forgotten.max(log.reserved);
+        for entry in store.prefix(Table::Marks, &[]) {
+            changes.push(remove(Table::Marks, &entry?.0));
+        }
+    }
+    tail.set_forgotten(log.forgotten);
+    let mut marks = Vec::new();
+    if !has_lost_memory {
+        for entry in store.prefix(Table::Marks, &[]) {
+            let (name, value) = entry?;
+            let [last] = parse_numbers(&value).ok_or_else(|| damaged("a mark makes no sense"))?;
+            marks.push((
+                last,
+                channel(&name).ok_or_else(|| damaged("a channel's name makes no sense"))?,
+            ));
+        }
+    }
+
+    let mut stored = StoredChannels::new(u32::try_from(log.next_number).unwrap_or(u32::MAX), log.stored_forgotten);
+    let mut names = store.prefix(Table::Names, &[]);
+    for entry in store.prefix(Table::Channels, &[]) {
+        let (key, value) = entry?;
+        let number = key.as_ref().try_into().map(u32::from_be_bytes);
+        let number = number.map_err(|_| damaged("a channel's number makes no sense"))?;
+        let record = ChannelRecord::decode(&value).ok_or_else(|| damaged("a channel makes no sense"))?;
+        let name = names.next().transpose()?.filter(|(other, _)| *other == key);
+        let name = name.and_then(|(_, name)| channel(&name));
+        let name = name.ok_or_else(|| damaged("a channel's name is missing"))?;
+        if record.last > log.reserved {
+            return Err(damaged("a channel has events above the reserved ids"));
+        }
+        match (options.history)(name.as_str()) {
+            Some(retention) => stored.insert(&name, Stored::new(number, record, retention)),
+            // It is no longer to be kept. Who comes back to it has a gap.
+            None => {
+                changes.push(remove(Table::Names, &key));
+                changes.push(remove(Table::Channels, &key));
+                changes.push(put(Table::Marks, name.as_str().as_bytes(), numbers(&[record.last])));
+                marks.push((record.last, name));
+            }
+        }
+    }
+    marks.sort();
+    for (last, name) in marks {
+        if stored.get(name.as_str()).is_none() {
+            tail.set_mark(name, last);
+        }
+    }
+    tail.collect_dropped();
+
+    let mut keys = Keys::new(log.generation, log.generation_began_ms);
+    for generation in [log.generation.saturating_sub(1), log.generation] {
+        for entry in store.prefix(Table::Keys, &generation.to_be_bytes()) {
+            let (key, value) = entry?;
+            let hash = key.get(8..).and_then(|hash| hash.try_into().ok());
+            let hash = hash.ok_or_else(|| damaged("a publish key makes no sense"))?;
+            let [seq, content] = parse_numbers(&value).ok_or_else(|| damaged("a publish key makes no sense"))?;
+            keys.restore(generation, KeyHash(hash), seq, content);
+        }
+    }
+
+    log.reserved = position + BLOCK;
+    changes.push(log.change());
+    store.write(changes, true)?;
+    store.sync()?;
+    store.retired.set(stored.retired());
+    store.retired.retire_generations(log.generation.saturating_sub(1));
+    if lock.is_new() {
+        lock.begin()?;
+    }
+    Ok(Restored {
+        epoch,
+        position,
+        reserved: log.reserved,
+        lost: log.lost,
+        last_time_ms: log.last_time_ms,
+        keys,
+        tail,
+        stored,
+    })
+}
+
+/// Who wrote the store last.
+#[derive(Debug, PartialEq, Eq)]
+struct Run {
+    /// Which boot of the machine it was.
+    boot: Option<String>,
+    durability: Durability,
+    /// It ended in order: all is on the disk.
+    is_closed: bool,
+}
+
+impl Run {
+    fn change(&self) -> Change {
+        let text = format!(
+            "{} {} {}",
+            if self.is_closed { "closed" } else { "open" },
+            if self.durability == Durability::Power {
+                "power"
+            } else {
+                "process"
+            },
+            self.boot.as_deref().unwrap_or_default()
+        );
+        put(Table::Meta, RUN, text.into_bytes())
+    }
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        let mut words = std::str::from_utf8(text).ok()?.split(' ');
+        Some(Self {
+            is_closed: words.next()? == "closed",
+            durability: match words.next()? {
+                "power" => Durability::Power,
+                _ => Durability::Process,
+            },
+            boot: words.next().filter(|boot| !boot.is_empty()).map(str::to_owned),
+        })
+    }
+}
+
+/// Tells one boot of the machine from another; none where the operating system doesn't say.
+pub(super) fn boot_id() -> Option<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(boot.trim().to_owned())
+}
+
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    lock: StoreLock,
+    reserved: u64,
+    /// The store after it failed, while somebody still reads from it.
+    failed: Option<Arc<Store>>,
+    /// What undoes writes that failed and may be there nonetheless.
+    repairs: Vec<Change>,
+    /// Records that could not be written.
+    unsaved: HashMap<Bytes, Option<Bytes>>,
+    /// What may vanish from the disk: by channel number, up to this seq.
+    retired: HashMap<u32, u64>,
+}
+
+/// What one batch is going to change.
+#[derive(Default)]
+struct Batch {
+    changes: Vec<Change>,
+    appends: Vec<Append>,
+    stored: HashMap<Channel, stored::Change>,
+    /// Channels that are not stored, with the seq of their newest event.
+    marks: HashMap<Channel, u64>,
+    /// Empty channels that are forgotten.
+    forgotten: Vec<(Channel, u32)>,
+    puts: Vec<(Bytes, Option<Bytes>)>,
+    /// It has to be on the disk before it is answered.
+    sync: bool,
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, lock: StoreLock, reserved: u64) -> Self {
+        Self {
+            shared,
+            lock,
+            reserved,
+            failed: None,
+            repairs: Vec::new(),
+            unsaved: HashMap::new(),
+            retired: HashMap::new(),
+        }
+    }
+
+    /// Writes until the log is closed.
+    pub(super) fn run(mut self) {
+        let mut retry = Instant::now();
+        loop {
+            let has_failed = self.shared.store.read().is_none();
+            if has_failed && Instant::now() >= retry {
+                match self.reopen() {
+                    Ok(()) => {
+                        tracing::info!("the store can be written again");
+                        continue;
+                    }
+                    Err(error) => tracing::warn!(%error, "the store can't be opened again"),
+                }
+                retry = Instant::now() + REOPEN;
+            }
+            let (jobs, is_closing) = self.take(has_failed.then_some(retry));
+            if jobs.is_empty() && is_closing {
+                self.end();
+                return;
+            }
+            if !jobs.is_empty() && !self.write(jobs) {
+                retry = Instant::now() + REOPEN;
+            }
+        }
+    }
+
+    /// Takes what waits, once something does; nothing when it is time to try the store again.
+    fn take(&self, retry: Option<Instant>) -> (Vec<Job>, bool) {
+        let mut queue = self.shared.queue.lock();
+        while queue.jobs.is_empty() && !queue.is_closing {
+            match retry {
+                None => self.shared.came.wait(&mut queue),
+                Some(retry) => {
+                    if self.shared.came.wait_until(&mut queue, retry).timed_out() {
+                        break;
+                    }
+                }
+            }
+        }
+        let mut jobs = Vec::with_capacity(queue.jobs.len().min(LOG_BATCH_EVENTS_MAX));
+        let mut bytes = 0;
+        while jobs.len() < LOG_BATCH_EVENTS_MAX
+            && bytes < LOG_BATCH_BYTES_MAX
+            && let Some(job) = queue.jobs.pop_front()
+        {
+            bytes += job.bytes();
+            jobs.push(job);
+        }
+        queue.bytes -= bytes;
+        (jobs, queue.is_closing)
+    }
+
+    /// Writes a batch; false when the store has failed.
+    fn write(&mut self, jobs: Vec<Job>) -> bool {
+        let store = self.shared.store.read().clone();
+        let mut batch = Batch::default();
+        let mut is_expiring = false;
+        for job in jobs {
+            match job {
+                Job::Append(append) => batch.appends.push(append),
+                Job::Put { key, value } => batch.puts.push((key, value)),
+                Job::Expire => is_expiring = true,
+            }
+        }
+        if is_expiring {
+            self.shared.queue.lock().is_expiring = false;
+        }
+        let Some(store) = store else {
+            // Nothing can have been appended.
+            self.unsaved.extend(batch.puts);
+            return true;
+        };
+        let written = self
+            .make(&store, &mut batch, is_expiring)
+            .and_then(|()| match batch.changes.is_empty() {
+                true => Ok(()),
+                false => store.write(std::mem::take(&mut batch.changes), batch.sync),
+            });
+        match written {
+            Ok(()) => {
+                self.apply(&store, batch);
+                true
+            }
+            Err(error) => {
+                self.fail(&error, batch);
+                false
+            }
+        }
+    }
+
+    /// Finds out all that the batch changes.
+    fn make(&mut self, store: &Store, batch: &mut Batch, is_expiring: bool) -> Result<(), StoreError> {
+        let now_ms = unix_ms();
+        let appends = std::mem::take(&mut batch.appends);
+        let mut highest = 0;
+        let mut outcome = Ok(());
+        for append in &appends {
+            highest = append.seq;
+            if outcome.is_ok() {
+                outcome = self.add(batch, append);
+            }
+        }
+        batch.appends = appends;
+        outcome?;
+        if is_expiring {
+            let due = self.shared.state.lock().stored.take_due(now_ms, TRIM_CHANNELS_MAX);
+            for name in due {
+                self.stored(batch, &name);
+            }
+        }
+        for change in batch.stored.values_mut() {
+            change.trim(store, now_ms)?;
+            let Stored { number, record, .. } = &change.stored;
+            batch
+                .changes
+                .push(put(Table::Channels, &number.to_be_bytes(), record.encode()));
+        }
+        self.forget(batch);
+        for (name, last) in &batch.marks {
+            batch
+                .changes
+                .push(put(Table::Marks, name.as_str().as_bytes(), numbers(&[*last])));
+        }
+        for (key, value) in &batch.puts {
+            batch.changes.push(Change {
+                table: Table::Records,
+                key: key.to_vec(),
+                value: value.as_ref().map(|value| value.to_vec()),
+            });
+        }
+        if batch.changes.is_empty() {
+            return Ok(());
+        }
+        if highest > self.reserved {
+            // No id is seen before it is known on the disk that it was given.
+            self.reserved = highest + BLOCK;
+            batch.sync = true;
+        }
+        let log = self.log_record(batch);
+        batch.changes.push(log.change());
+        Ok(())
+    }
+
+    /// Adds an event.
+    fn add(&self, batch: &mut Batch, append: &Append) -> Result<(), StoreError> {
+        let mut value = None;
+        for name in &append.draft.channels {
+            let is_stored = !batch.marks.contains_key(name.as_str()) && self.stored(batch, name);
+            let Some(change) = batch.stored.get_mut(name.as_str()).filter(|_| is_stored) else {
+                batch.marks.insert(name.clone(), append.seq);
+                continue;
+            };
+            if change.stored.record.last == append.seq {
+                continue; // the same channel named twice
+            }
+            let value = value.get_or_insert_with(|| encode_event(&append.draft, append.time_ms));
+            change.add(append.seq, append.time_ms, value.len() as u64);
+            batch.changes.push(put(
+                Table::Events,
+                &event_key(change.stored.number, append.seq),
+                value.clone(),
+            ));
+        }
+        if value.is_none() {
+            return Ok(());
+        }
+        batch.sync |= self.shared.durability == Durability::Power;
+        if let Some(claim) = &append.claim {
+            let key = key_key(claim.generation, claim.hash);
+            batch
+                .changes
+                .push(put(Table::Keys, &key, numbers(&[append.seq, claim.content])));
+        }
+        Ok(())
+    }
+
+    /// Whether the channel is stored; then it is among the batch's afterwards.
+    fn stored(&self, batch: &mut Batch, name: &Channel) -> bool {
+        if batch.stored.contains_key(name.as_str()) {
+            return true;
+        }
+        let taken = self.shared.state.lock().stored.take(name.as_str());
+        let change = match taken {
+            Some(stored) => stored::Change::new(stored, false),
+            None => {
+                let Some(retention) = (self.shared.history)(name.as_str()) else {
+                    return false;
+                };
+                let state = self.shared.state.lock();
+                let added = batch.stored.values().filter(|change| change.before.is_none()).count();
+                let number = state.stored.next_number + u32::try_from(added).unwrap_or(u32::MAX);
+                // What was published before it was stored is gone, or will be.
+                let known = state.tail.known(name.as_str());
+                let trimmed = known.map_or(state.stored.forgotten, |known| known.last);
+                drop(state);
+                if known.is_some() {
+                    batch.changes.push(remove(Table::Marks, name.as_str().as_bytes()));
+                }
+                let key = number.to_be_bytes();
+                let value = name.as_str().as_bytes().to_vec();
+                batch.changes.push(put(Table::Names, &key, value));
+                let record = ChannelRecord {
+                    last: trimmed,
+                    trimmed,
+                    ..ChannelRecord::default()
+                };
+                stored::Change::new(Stored::new(number, record, retention), true)
+            }
+        };
+        batch.stored.insert(name.clone(), change);
+        true
+    }
+
+    /// Lets go of what is known of channels that have long been empty, where there are very many.
+    fn forget(&self, batch: &mut Batch) {
+        let mut state = self.shared.state.lock();
+        for name in state.tail.take_dropped() {
+            if state.stored.get(name.as_str()).is_none() && !batch.marks.contains_key(name.as_str()) {
+                batch.changes.push(remove(Table::Marks, name.as_str().as_bytes()));
+            }
+        }
+        while state.stored.emptied.len() > EMPTY_CHANNELS_MAX
+            && let Some((name, trimmed)) = state.stored.emptied.pop_front()
+        {
+            if let Some(stored) = state.stored.get(name.as_str())
+                && stored.record.count == 0
+                && stored.record.trimmed == trimmed
+                && !batch.stored.contains_key(name.as_str())
+            {
+                let key = stored.number.to_be_bytes();
+                batch.changes.push(remove(Table::Names, &key));
+                batch.changes.push(remove(Table::Channels, &key));
+                batch.forgotten.push((name, stored.number));
+            }
+        }
+    }
+
+    /// What is to be said of the whole log once the batch is kept.
+    fn log_record(&self, batch: &Batch) -> LogRecord {
+        let (generation, last_time_ms) = {
+            let queue = self.shared.queue.lock();
+            (queue.keys.generation(), queue.last_time_ms)
+        };
+        let state = self.shared.state.lock();
+        let numbers = batch.stored.values().map(|change| u64::from(change.stored.number) + 1);
+        let forgotten = batch
+            .forgotten
+            .iter()
+            .filter_map(|(name, _)| state.stored.get(name.as_str()));
+        LogRecord {
+            last_time_ms,
+            reserved: self.reserved,
+            forgotten: state.tail.forgotten(),
+            stored_forgotten: forgotten
+                .map(|stored| stored.record.trimmed)
+                .fold(state.stored.forgotten, u64::max),
+            lost: self.shared.lost,
+            next_number: numbers.fold(u64::from(state.stored.next_number), u64::max),
+            generation: generation.0,
+            generation_began_ms: generation.1,
+        }
+    }
+
+    /// The batch is kept: lets it be seen, and answers.
+    fn apply(&mut self, store: &Store, batch: Batch) {
+        let shared = &*self.shared;
+        let mut answers = Vec::with_capacity(batch.appends.len());
+        let mut state = shared.state.lock();
+        for append in batch.appends {
+            let is_stored = append
+                .draft
+                .channels
+                .iter()
+                .all(|name| batch.stored.contains_key(name.as_str()));
+            let durability = if is_stored {
+                shared.durability
+            } else {
+                Durability::Memory
+            };
+            let receipt = Receipt {
+                id: EventId::new(shared.epoch, append.seq),
+                duplicate: false,
+                durability,
+            };
+            answers.push((append.reply, append.claim, receipt));
+            let event = Event {
+                seq: append.seq,
+                time_ms: append.time_ms,
+                draft: append.draft,
+            };
+            state.tail.push(Arc::new(event), |name| {
+                let change = batch.stored.get(name.as_str())?;
+                Some(change.before.map_or(change.stored.record.trimmed, |before| before.last))
+            });
+        }
+        for (name, change) in batch.stored {
+            let Stored { number, record, .. } = &change.stored;
+            if change.before.is_none_or(|before| before.trimmed < record.trimmed) {
+                self.retired.insert(*number, record.trimmed);
+            }
+            state.stored.insert(&name, change.stored);
+        }
+        for (name, number) in batch.forgotten {
+            state.stored.remove(name.as_str());
+            self.retired.insert(number, u64::MAX);
+        }
+        if !answers.is_empty() {
+            shared.position.store(state.tail.next_seq() - 1, Ordering::Release);
+        }
+        drop(state);
+        if !answers.is_empty() {
+            (shared.wake)();
+        }
+        // Nobody who has looked at the old marks may find less than they say.
+        if !self.retired.is_empty()
+            && let Some(_opening) = shared.opening.try_write()
+        {
+            for (number, seq) in self.retired.drain() {
+                store.retired.retire(number, seq);
+            }
+        }
+        if answers.iter().any(|(_, claim, _)| claim.is_some()) {
+            let mut queue = shared.queue.lock();
+            store
+                .retired
+                .retire_generations(queue.keys.generation().0.saturating_sub(1));
+            for (_, claim, receipt) in &answers {
+                for waiting in claim.iter().flat_map(|claim| queue.keys.kept(claim.hash)) {
+                    let _ = waiting.send(Ok(Receipt {
+                        duplicate: true,
+                        ..*receipt
+                    }));
+                }
+            }
+        }
+        for (reply, _, receipt) in answers {
+            // Nobody may have waited for it.
+            let _ = reply.send(Ok(receipt));
+        }
+    }
+
+    /// The batch could not be kept: nothing of it, nor of what waits, is.
+    fn fail(&mut self, error: &StoreError, batch: Batch) {
+        tracing::error!(%error, "the store can't be written; publishes are refused until it can");
+        let failure = Failure::new(error);
+        self.undo(&batch);
+        let Batch {
+            mut appends,
+            stored,
+            puts,
+            ..
+        } = batch;
+        self.unsaved.extend(puts);
+        let mut replies = Vec::new();
+        let last = {
+            let mut queue = self.shared.queue.lock();
+            queue.failure = Some(failure.clone());
+            queue.bytes = 0;
+            for job in std::mem::take(&mut queue.jobs) {
+                match job {
+                    Job::Append(append) => appends.push(append),
+                    Job::Put { key, value } => drop(self.unsaved.insert(key, value)),
+                    Job::Expire => queue.is_expiring = false,
+                }
+            }
+            for append in appends {
+                replies.extend(append.claim.iter().flat_map(|claim| queue.keys.failed(claim.hash)));
+                replies.push(append.reply);
+            }
+            self.shared.assigned.load(Ordering::Relaxed)
+        };
+        self.failed = self.shared.store.write().take();
+        let mut state = self.shared.state.lock();
+        for name in stored.keys() {
+            state.stored.keep(name);
+        }
+        while state.tail.next_seq() <= last {
+            state.tail.push_hole();
+        }
+        self.shared.position.store(last, Ordering::Release);
+        drop(state);
+        (self.shared.wake)();
+        for reply in replies {
+            let _ = reply.send(Err(failure.error()));
+        }
+    }
+
+    /// Notes how to undo a batch that failed, since it may be in the store nonetheless.
+    fn undo(&mut self, batch: &Batch) {
+        let state = self.shared.state.lock();
+        for append in &batch.appends {
+            let channels = append.draft.channels.iter();
+            for change in channels.filter_map(|name| batch.stored.get(name.as_str())) {
+                let key = event_key(change.stored.number, append.seq);
+                self.repairs.push(remove(Table::Events, &key));
+            }
+            if let Some(claim) = &append.claim {
+                let key = key_key(claim.generation, claim.hash);
+                self.repairs.push(remove(Table::Keys, &key));
+            }
+        }
+        for change in batch.stored.values() {
+            let key = change.stored.number.to_be_bytes();
+            match &change.before {
+                Some(before) => self.repairs.push(put(Table::Channels, &key, before.encode())),
+                None => {
+                    self.repairs.push(remove(Table::Channels, &key));
+                    self.repairs.push(remove(Table::Names, &key));
+                }
+            }
+        }
+        for (name, number) in &batch.forgotten {
+            if let Some(stored) = state.stored.get(name.as_str()) {
+                let key = number.to_be_bytes();
+                self.repairs
+                    .push(put(Table::Names, &key, name.as_str().as_bytes().to_vec()));
+                self.repairs.push(put(Table::Channels, &key, stored.record.encode()));
+            }
+        }
+        for name in batch.marks.keys().chain(batch.stored.keys()) {
+            if state.stored.get(name.as_str()).is_some() {
+                continue;
+            }
+            let key = name.as_str().as_bytes();
+            self.repairs.push(match state.tail.known(name.as_str()) {
+                Some(known) => put(Table::Marks, key, numbers(&[known.last])),
+                None => remove(Table::Marks, key),
+            });
+        }
+    }
+
+    /// Opens the store again after it failed, and puts it in order.
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        if let Some(failed) = self.failed.take() {
+            if Arc::strong_count(&failed) > 1 {
+                // Somebody still reads a page from it. It can't be opened twice.
+                self.failed = Some(failed);
+                return Err(self.lock.damaged("it is still being read"));
+            }
+            drop(failed);
+        }
+        let store = Store::open(&self.lock)?;
+        let epoch = store.get(Table::Meta, EPOCH)?;
+        if epoch.as_deref() != Some(self.shared.epoch.as_str().as_bytes()) {
+            return Err(self.lock.damaged("it is another one than before"));
+        }
+        let mut changes = self.repairs.clone();
+        for (key, value) in &self.unsaved {
+            changes.push(Change {
+                table: Table::Records,
+                key: key.to_vec(),
+                value: value.as_ref().map(|value| value.to_vec()),
+            });
+        }
+        // A reservation may have failed too.
+        self.reserved = self.reserved.max(self.shared.assigned.load(Ordering::Acquire) + BLOCK);
+        changes.push(self.log_record(&Batch::default()).change());
+        store.write(changes, true)?;
+        self.repairs.clear();
+        self.unsaved.clear();
+        self.retired.clear();
+        store.retired.set(self.shared.state.lock().stored.retired());
+        *self.shared.store.write() = Some(Arc::new(store));
+        self.shared.queue.lock().failure = None;
+        Ok(())
+    }
+
+    /// Leaves the store so that the next run can go on where this one ends.
+    fn end(mut self) {
+        if self.shared.store.read().is_none()
+            && let Err(error) = self.reopen()
+        {
+            tracing::error!(%error, "the store can't be written; what could not be kept is lost");
+            return;
+        }
+        let Some(store) = self.shared.store.write().take() else {
+            return;
+        };
+        self.reserved = self.shared.assigned.load(Ordering::Acquire);
+        let run = Run {
+            boot: None,
+            durability: self.shared.durability,
+            is_closed: true,
+        };
+        let changes = vec![self.log_record(&Batch::default()).change(), run.change()];
+        if let Err(error) = store.write(changes, true).and_then(|()| store.sync()) {
+            tracing::error!(%error, "the store could not be closed in order");
+        }
+    }
+}
+
+fn put(table: Table, key: &[u8], value: Vec<u8>) -> Change {
+    let key = key.to_vec();
+    let value = Some(value);
+    Change { table, key, value }
+}
+
+fn remove(table: Table, key: &[u8]) -> Change {
+    let key = key.to_vec();
+    let value = None;
+    Change { table, key, value }
+}
+
+fn key_key(generation: u64, hash: KeyHash) -> [u8; 24] {
+    let mut key = [0; 24];
+    key[..8].copy_from_slice(&generation.to_be_bytes());
+    key[8..].copy_from_slice(&hash.0);
+    key
+}
+
+fn channel(name: &[u8]) -> Option<Channel> {
+    std::str::from_utf8(name)
+        .ok()
+        .map(|name| Channel::stored(Arc::from(name)))
+}
