@@ -477,7 +477,7 @@ pub(crate) async fn recover(
     };
     let allowed = server.access.recovered_rooms(user, &stored).await;
     stored.rooms.retain(|room| {
-        let stays = allowed.iter().any(|channel| *channel == room.channel);
+        let stays = allowed.contains(&room.channel);
         if !stays {
             sessions.left(pid, &room.channel);
         }
