@@ -82,6 +82,8 @@ pub use plain::history::{HistoryPage, HistoryQuery, Published};
 pub use plain::sse::Sse;
 pub use presence::{Presence, PresencePage, PresentUser};
 pub use serve::{Serve, serve};
+#[cfg(feature = "tls")]
+pub use serve::{Tls, TlsError};
 pub use server::Counts;
 pub use socketio::ack::{Ack, AckError, AckReply, BroadcastAckError};
 pub use socketio::arguments::{Args, Binary, Emit, Raw};

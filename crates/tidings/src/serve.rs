@@ -1,5 +1,12 @@
 //! Serving: accept, read the head, hand over. As `axum::serve`, with the limits a server on the open internet wants.
 
+mod body;
+mod connection;
+mod flow;
+mod stream;
+#[cfg(feature = "tls")]
+mod tls;
+
 use std::future::{Future, IntoFuture};
 use std::io;
 use std::pin::Pin;
@@ -7,18 +14,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::ConnectInfo;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tower::ServiceExt as _;
+
+pub(crate) use connection::Secure;
+use connection::Settings;
+pub(crate) use stream::Stream;
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsError};
 
 /// Serves an axum app on a listener, until the shutdown signal if there is one.
 ///
-/// Beside `axum::serve` it limits the size of request heads and the time they may take, tells handlers the client's address
-/// (`ConnectInfo<SocketAddr>`) and sets `TCP_NODELAY`. HTTP/1.1 only.
+/// Clients may speak HTTP/1.1 or HTTP/2: over TLS (with the feature `tls`, see `Serve::tls`) as they agree with ALPN, without it as they
+/// begin ("prior knowledge", as proxies do). WebSockets come over HTTP/1.1.
+///
+/// Beside `axum::serve` it limits the size of request heads and the time they may take, cuts off clients that stall,
+/// tells handlers the client's address (`ConnectInfo<SocketAddr>`) and sets `TCP_NODELAY`.
 ///
 /// ```no_run
 /// # async fn run() -> std::io::Result<()> {
@@ -30,42 +41,65 @@ use tower::ServiceExt as _;
 pub fn serve(listener: TcpListener, app: Router) -> Serve {
     Serve {
         listener,
-        app,
-        head_bytes: 16 << 10,
-        head_timeout: Duration::from_secs(10),
+        settings: Settings {
+            app,
+            head_bytes: 16 << 10,
+            head_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(30),
+            #[cfg(feature = "tls")]
+            tls: None,
+        },
         shutdown: None,
         patience: Duration::from_secs(20),
     }
 }
 
-/// How long a connection without a request has at the shutdown, for an answer that is still being written.
-const IDLE_PATIENCE: Duration = Duration::from_millis(500);
-
 /// The future of [`serve`].
 #[must_use = "nothing is served until this is awaited"]
 pub struct Serve {
     listener: TcpListener,
-    app: Router,
-    head_bytes: usize,
-    head_timeout: Duration,
+    settings: Settings,
     shutdown: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     patience: Duration,
 }
 
 impl Serve {
+    /// Speaks TLS, and nothing else. Who comes with `http://` is told so.
+    ///
+    /// ```no_run
+    /// # async fn run(listener: tokio::net::TcpListener, app: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
+    /// let tls = tidings::Tls::from_pem_files("cert.pem", "key.pem")?;
+    /// tidings::serve(listener, app).tls(tls).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.settings.tls = Some(tls);
+        self
+    }
+
     /// The largest request head, in bytes; at least 8 KiB. A larger one is answered 431. Default 16 KiB.
     pub fn head_bytes(mut self, bytes: usize) -> Self {
-        self.head_bytes = bytes.max(8 << 10);
+        self.settings.head_bytes = bytes.max(8 << 10);
         self
     }
 
-    /// How long a client may take for a request's head. Default 10 s.
+    /// How long a client may take for a request's head, and for the TLS handshake before the first. Default 10 s.
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
-        self.head_timeout = timeout;
+        self.settings.head_timeout = timeout;
         self
     }
 
-    /// Stops accepting when `signal` ends, lets requests that are under way end, and returns.
+    /// How long a client may take no byte of an answer, and send no byte of a body that is waited for, before it is cut
+    /// off. Streams and long polls that have nothing to send may be silent for as long as they like. Default 30 s.
+    pub fn stall_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.stall_timeout = timeout;
+        self
+    }
+
+    /// Stops accepting when `signal` ends, lets requests that are under way end, and returns. Answers that are being
+    /// sent may go on as long as they move.
     pub fn with_graceful_shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         self.shutdown = Some(Box::pin(signal));
         self
@@ -78,6 +112,7 @@ impl Serve {
     }
 
     async fn run(self) -> io::Result<()> {
+        let settings = Arc::new(self.settings);
         let (stop, stopped) = watch::channel(());
         let (alive, mut all_gone) = tokio::sync::mpsc::channel::<()>(1);
         let mut shutdown = self.shutdown.unwrap_or_else(|| Box::pin(std::future::pending()));
@@ -98,45 +133,10 @@ impl Serve {
             if stream.set_nodelay(true).is_err() {
                 continue; // it is gone already
             }
-            let app = self.app.clone();
-            let requests = Arc::new(());
-            let request = Arc::clone(&requests);
-            let service = service_fn(move |incoming: http::Request<hyper::body::Incoming>| {
-                let mut incoming = incoming.map(Body::new);
-                incoming.extensions_mut().insert(ConnectInfo(address));
-                let answer = app.clone().oneshot(incoming);
-                let request = Arc::clone(&request);
-                async move {
-                    let answer = answer.await;
-                    drop(request);
-                    answer
-                }
-            });
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(self.head_timeout)
-                .max_buf_size(self.head_bytes)
-                .serve_connection(TokioIo::new(stream), service)
-                .with_upgrades();
-            let mut stopped = stopped.clone();
+            let connection = connection::run(stream, address, Arc::clone(&settings), stopped.clone());
             let alive = alive.clone();
             tokio::spawn(async move {
-                let mut connection = std::pin::pin!(connection);
-                let ended = tokio::select! {
-                    ended = connection.as_mut() => ended,
-                    // The service holds one, each request that is under way another.
-                    _ = stopped.changed() => if Arc::strong_count(&requests) > 2 {
-                        connection.as_mut().graceful_shutdown();
-                        connection.await
-                    } else {
-                        // Idle, or a head that may never end: there is nothing to wait for.
-                        connection.as_mut().graceful_shutdown();
-                        tokio::time::timeout(IDLE_PATIENCE, connection).await.unwrap_or(Ok(()))
-                    },
-                };
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "an HTTP connection ended");
-                }
+                connection.await;
                 drop(alive);
             });
         }

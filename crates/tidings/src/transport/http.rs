@@ -30,6 +30,7 @@ use crate::handshake::Opening;
 use crate::hub::{Hub, Permit};
 use crate::origin;
 use crate::random::RandomId;
+use crate::serve::{Secure, Stream};
 use crate::server::Server;
 use crate::shard::command::Command;
 
@@ -173,7 +174,7 @@ async fn dispatch(server: &Arc<Server>, request: http::Request<Body>) -> Result<
         request.headers(),
         request.uri().query().unwrap_or_default(),
         address,
-        false,
+        is_secure(&request),
         &server.config.keep_headers,
     );
     if is_websocket {
@@ -342,6 +343,9 @@ fn upgrade(
 pub(crate) fn websocket(
     request: &mut http::Request<Body>,
 ) -> Result<(Response<Body>, impl Future<Output = Option<NewLink>> + Send + 'static), &'static str> {
+    if request.version() == http::Version::HTTP_2 {
+        return Err("a WebSocket needs HTTP/1.1 here");
+    }
     let headers = request.headers();
     let is = |name, expected: &str| {
         headers
@@ -374,6 +378,11 @@ pub(crate) fn websocket(
 
 /// The bare TCP socket under an upgraded connection where it can be had: hyper's buffers are then free.
 fn new_link(upgraded: Upgraded) -> Option<NewLink> {
+    let upgraded = match upgraded.downcast::<TokioIo<Stream>>() {
+        Ok(parts) => return parts.io.into_inner().into_link(parts.read_buf),
+        Err(upgraded) => upgraded,
+    };
+    // Of other servers: `axum::serve`, hyper itself.
     let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => return tcp_link(parts.io.into_inner(), parts.read_buf),
         Err(upgraded) => upgraded,
@@ -480,8 +489,8 @@ impl Drop for OnDrop<'_> {
 }
 
 /// Whether the request came over TLS that ended here.
-pub(crate) fn is_secure<B>(_request: &http::Request<B>) -> bool {
-    false
+pub(crate) fn is_secure<B>(request: &http::Request<B>) -> bool {
+    request.extensions().get::<Secure>().is_some()
 }
 
 // Addresses

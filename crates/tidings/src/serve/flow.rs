@@ -1,0 +1,204 @@
+//! Whether a connection moves: what waits for its client, and since when.
+//!
+//! Most waiting is good: a long poll, a stream of events with none to send. A connection stands still only where there
+//! are bytes that the client does not take, or does not send though it began to. No timer runs but then.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use tokio::time::{Instant, Sleep};
+
+/// How long a connection may stand still at the shutdown.
+const STOPPING_STALL: Duration = Duration::from_secs(1);
+
+/// What is known of a connection's movement, shared by its stream, its bodies and the task that drives it.
+pub(crate) struct Flow {
+    start: Instant,
+    /// When a byte was last taken or sent by the client, in milliseconds after `start`.
+    moved_ms: AtomicU64,
+    /// Bytes that the client should take.
+    sending: AtomicUsize,
+    /// Bodies that the client should send.
+    receiving: AtomicUsize,
+    /// Requests that the application has not answered.
+    requests: AtomicUsize,
+    /// The server ends.
+    is_stopping: AtomicBool,
+    task: AtomicWaker,
+}
+
+/// Which of the counts something is in.
+#[derive(Clone, Copy)]
+pub(crate) enum Count {
+    Sending,
+    Receiving,
+    Request,
+}
+
+impl Flow {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            start: Instant::now(),
+            moved_ms: AtomicU64::new(0),
+            sending: AtomicUsize::new(0),
+            receiving: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
+            is_stopping: AtomicBool::new(false),
+            task: AtomicWaker::new(),
+        })
+    }
+
+    pub(crate) fn note_movement(&self) {
+        let ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.moved_ms.store(ms, Ordering::Release);
+    }
+
+    fn moved(&self) -> Instant {
+        self.start + Duration::from_millis(self.moved_ms.load(Ordering::Acquire))
+    }
+
+    fn count(&self, count: Count) -> &AtomicUsize {
+        match count {
+            Count::Sending => &self.sending,
+            Count::Receiving => &self.receiving,
+            Count::Request => &self.requests,
+        }
+    }
+
+    fn any(&self, count: Count) -> bool {
+        self.count(count).load(Ordering::Acquire) > 0
+    }
+}
+
+/// Something that counts, until it is dropped.
+pub(crate) struct Counted {
+    flow: Arc<Flow>,
+    count: Count,
+}
+
+impl Counted {
+    pub(crate) fn new(flow: &Arc<Flow>, count: Count) -> Self {
+        let is_first = flow.count(count).fetch_add(1, Ordering::AcqRel) == 0;
+        if is_first && !matches!(count, Count::Request) {
+            // The time counts from now on, and the task must learn of it: another one may be polling the body.
+            flow.note_movement();
+            flow.task.wake();
+        }
+        Self {
+            flow: Arc::clone(flow),
+            count,
+        }
+    }
+
+    pub(crate) fn flow(&self) -> &Flow {
+        &self.flow
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let is_last = self.flow.count(self.count).fetch_sub(1, Ordering::AcqRel) == 1;
+        if is_last && self.flow.is_stopping.load(Ordering::Acquire) {
+            self.flow.task.wake();
+        }
+    }
+}
+
+/// A connection of hyper's, of either protocol.
+pub(crate) trait Connection: Future<Output = hyper::Result<()>> {
+    /// No further requests; those that are under way may end.
+    fn begin_end(self: Pin<&mut Self>);
+}
+
+/// Why a connection ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+    #[error("the client takes no byte")]
+    Stalled,
+    #[error("cut off at the shutdown")]
+    Stopped,
+}
+
+/// Drives a connection until it ends or stands still for too long.
+pub(crate) struct Watched<C> {
+    connection: Pin<Box<C>>,
+    flow: Arc<Flow>,
+    stall: Duration,
+    stopping: Option<Instant>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl<C: Connection> Watched<C> {
+    pub(crate) fn new(connection: C, flow: Arc<Flow>, stall: Duration) -> Self {
+        Self {
+            connection: Box::pin(connection),
+            flow,
+            stall,
+            stopping: None,
+            sleep: None,
+        }
+    }
+
+    /// The server ends: what is under way may end, but from now on nothing is waited for that does not move, unless the
+    /// application has still to answer.
+    pub(crate) fn stop(&mut self) {
+        self.connection.as_mut().begin_end();
+        self.flow.is_stopping.store(true, Ordering::Release);
+        self.stopping = Some(Instant::now());
+    }
+
+    /// When the connection has stood still for too long, as things are.
+    fn deadline(&self) -> Option<Instant> {
+        let flow = &self.flow;
+        match self.stopping {
+            None => flow.any(Count::Sending).then(|| flow.moved() + self.stall),
+            Some(since) => {
+                let is_due = !flow.any(Count::Request) || flow.any(Count::Sending) || flow.any(Count::Receiving);
+                is_due.then(|| flow.moved().max(since) + self.stall.min(STOPPING_STALL))
+            }
+        }
+    }
+}
+
+impl<C: Connection> Future for Watched<C> {
+    type Output = Result<(), Failure>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let Poll::Ready(ended) = this.connection.as_mut().poll(cx) {
+            return Poll::Ready(ended.map_err(Failure::Http));
+        }
+        this.flow.task.register(cx.waker());
+        loop {
+            let Some(deadline) = this.deadline() else {
+                this.sleep = None;
+                return Poll::Pending;
+            };
+            let sleep = this
+                .sleep
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            // A deadline that has moved on is looked at when the old one is over: bytes may move often.
+            if sleep.deadline() > deadline {
+                sleep.as_mut().reset(deadline);
+            }
+            if sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if deadline <= Instant::now() {
+                let failure = match this.stopping {
+                    None => Failure::Stalled,
+                    Some(_) => Failure::Stopped,
+                };
+                return Poll::Ready(Err(failure));
+            }
+            this.sleep = None;
+        }
+    }
+}

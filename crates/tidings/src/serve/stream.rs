@@ -1,0 +1,236 @@
+//! A client's byte stream, as hyper gets it and as a WebSocket takes it back.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::flow::{Count, Counted, Flow};
+use crate::transport::link::{self, NewLink, NewStream};
+
+/// What a client of HTTP/2 begins with (RFC 9113, section 3.4).
+const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What a client of TLS begins with: a record that holds a handshake (RFC 8446, section 5.1).
+pub(crate) const TLS_RECORD: u8 = 22;
+
+pub(crate) enum Stream {
+    Tcp {
+        tcp: Tcp,
+        early: Bytes,
+    },
+    #[cfg(feature = "tls")]
+    Boxed {
+        stream: Box<dyn link::Stream>,
+        early: Bytes,
+    },
+}
+
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
+    /// TLS, and here is none, or none within.
+    Tls,
+}
+
+impl Stream {
+    pub(crate) fn tcp(tcp: Tcp) -> Self {
+        Stream::Tcp {
+            tcp,
+            early: Bytes::new(),
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn boxed(stream: impl link::Stream + 'static) -> Self {
+        Stream::Boxed {
+            stream: Box::new(stream),
+            early: Bytes::new(),
+        }
+    }
+
+    /// Waits for the first bytes and tells by them what the client speaks. They are not lost.
+    pub(crate) async fn protocol(&mut self) -> io::Result<Protocol> {
+        let mut bytes = [0; HTTP2_PREFACE.len()];
+        let mut count = 0;
+        let protocol = loop {
+            count += match self.read(&mut bytes[count..]).await? {
+                0 if count == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                0 => break Protocol::Http1,
+                count => count,
+            };
+            if bytes[0] == TLS_RECORD {
+                break Protocol::Tls;
+            }
+            if bytes[..count] != HTTP2_PREFACE[..count] {
+                break Protocol::Http1;
+            }
+            if count == HTTP2_PREFACE.len() {
+                break Protocol::Http2;
+            }
+        };
+        *self.early() = Bytes::copy_from_slice(&bytes[..count]);
+        Ok(protocol)
+    }
+
+    fn early(&mut self) -> &mut Bytes {
+        match self {
+            Stream::Tcp { early, .. } => early,
+            #[cfg(feature = "tls")]
+            Stream::Boxed { early, .. } => early,
+        }
+    }
+
+    /// The stream for a WebSocket, after `read`, what hyper has read beyond the request: the bare TCP socket where there
+    /// is one. None when the socket is gone.
+    pub(crate) fn into_link(self, read: Bytes) -> Option<NewLink> {
+        match self {
+            Stream::Tcp { tcp, early } => Some(NewLink {
+                stream: NewStream::Tcp(tcp.stream.into_std().ok()?),
+                early: joined(read, early),
+            }),
+            #[cfg(feature = "tls")]
+            Stream::Boxed { stream, early } => Some(NewLink {
+                stream: NewStream::Boxed(stream),
+                early: joined(read, early),
+            }),
+        }
+    }
+}
+
+fn joined(first: Bytes, second: Bytes) -> Bytes {
+    match (first.is_empty(), second.is_empty()) {
+        (_, true) => first,
+        (true, _) => second,
+        _ => [first, second].concat().into(),
+    }
+}
+
+macro_rules! inner {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match &mut *$self {
+            Stream::Tcp { tcp: $stream, .. } => $call,
+            #[cfg(feature = "tls")]
+            Stream::Boxed { stream: $stream, .. } => $call,
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let early = self.early();
+        if !early.is_empty() {
+            let count = early.len().min(buffer.remaining());
+            buffer.put_slice(&early[..count]);
+            early.advance(count);
+            if early.is_empty() {
+                *early = Bytes::new(); // gives the allocation back
+            }
+            return Poll::Ready(Ok(()));
+        }
+        inner!(self, stream => Pin::new(stream).poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        inner!(self, stream => Pin::new(stream).poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        inner!(self, stream => Pin::new(stream).poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Stream::Tcp { tcp, .. } => tcp.is_write_vectored(),
+            #[cfg(feature = "tls")]
+            Stream::Boxed { stream, .. } => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        inner!(self, stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        inner!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}
+
+/// A TCP socket that tells the [`Flow`] when the client takes no more.
+pub(crate) struct Tcp {
+    stream: TcpStream,
+    flow: Arc<Flow>,
+    blocked: Option<Counted>,
+}
+
+impl Tcp {
+    pub(crate) fn new(stream: TcpStream, flow: &Arc<Flow>) -> Self {
+        Self {
+            stream,
+            flow: Arc::clone(flow),
+            blocked: None,
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn bare(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    fn note(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if written.is_pending() {
+            self.blocked
+                .get_or_insert_with(|| Counted::new(&self.flow, Count::Sending));
+        }
+        let written = ready!(written);
+        self.flow.note_movement();
+        self.blocked = None;
+        Poll::Ready(written)
+    }
+}
+
+impl AsyncRead for Tcp {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Tcp {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.note(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
