@@ -18,6 +18,7 @@ mod secret;
 mod section;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -32,6 +33,8 @@ pub(crate) use limits::Limits;
 pub(crate) use network::Network;
 pub(crate) use origin::{is_loopback_host, is_loopback_origin};
 pub(crate) use problem::{ConfigError, Problem, Problems};
+
+use tidings::Tls;
 
 use crate::rules::Rules;
 use crate::token::{Secret, SecretError};
@@ -90,6 +93,8 @@ pub(crate) struct Config {
     pub(crate) rules: Rules,
     /// What a client may cost.
     pub(crate) limits: Limits,
+    /// How clients are spoken to over TLS; none is for plain HTTP. The admin address is plain always.
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Config {
@@ -163,6 +168,7 @@ impl Config {
             top.table("admin"),
             top.table("limits"),
         );
+        let tls = top.table("tls");
         let channels = top.tables("channels");
         top.finish();
 
@@ -191,6 +197,7 @@ impl Config {
             admin_listen: admin_listen.unwrap_or(Some(ADMIN_LISTEN)),
             rules: if dev && rules.is_empty() { Rules::dev() } else { rules },
             limits: Limits::read(limits, problems),
+            tls: tls::read(tls, folder, problems),
         }
     }
 

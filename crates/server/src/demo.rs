@@ -15,7 +15,8 @@ use rust_embed::RustEmbed;
 use serde::{Deserialize, Serialize};
 use tidings::Code;
 
-use crate::config::{Auth, is_loopback_host, is_loopback_origin};
+use crate::config::Auth;
+use crate::loopback;
 use crate::problem::Problem;
 use crate::token::{NewToken, sign, user_problem};
 
@@ -36,7 +37,7 @@ const CONTENT_SECURITY_POLICY: &str =
 #[folder = "demo/"]
 struct Files;
 
-/// The page, and `POST /demo/token`. They are for this machine's browsers only.
+/// The page, and `POST /demo/token`. They are for this machine's browsers only: `Host` is checked for all paths.
 pub(crate) fn routes(auth: &Auth) -> Router {
     let files = get(async |path: Option<Path<String>>| file(&path.map_or_else(String::new, |Path(path)| path)));
     Router::new()
@@ -90,7 +91,7 @@ async fn token(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    check_page(&headers)?;
+    loopback::check_origin(&headers)?;
     let body = body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Problem::new(Code::TooLarge, "a name is not that long"),
         _ => Problem::new(Code::BadRequest, "the body can't be read"),
@@ -132,28 +133,10 @@ fn make(auth: &Auth, user: &str) -> anyhow::Result<String> {
     Ok(sign(secret, &new, SystemTime::now())?)
 }
 
-/// Only pages of this machine get tokens: neither another site's script, nor one whose name was made to point here
-/// after it was loaded (DNS rebinding), which shows in `Host`.
-fn check_page(headers: &HeaderMap) -> Result<(), Problem> {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let host = text(header::HOST).unwrap_or_default();
-    let foreign = match text(header::ORIGIN) {
-        _ if !is_loopback_host(host) => ("host", host),
-        Some(origin) if !is_loopback_origin(origin) => ("origin", origin),
-        _ => return Ok(()),
-    };
-    let (what, name) = foreign;
-    Err(Problem::new(
-        Code::OriginNotAllowed,
-        format!("the {what} {name:?} is not this machine's, and the server runs with --dev"),
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::token::{Secret, Verifier};
-    use axum::http::HeaderValue;
 
     fn auth() -> Auth {
         Auth {
@@ -187,25 +170,6 @@ mod tests {
         ] {
             let refused = issue(&auth(), body.as_bytes()).err().map(|problem| problem.code());
             assert_eq!(refused, Some(code), "{body}");
-        }
-    }
-
-    #[test]
-    fn only_this_machines_pages_get_one() {
-        for (host, origin, passes) in [
-            (Some("127.0.0.1:8080"), None, true),
-            (Some("localhost:8080"), Some("http://localhost:8080"), true),
-            (Some("[::1]:8080"), Some("http://127.0.0.1:3000"), true),
-            (Some("rebound.example:8080"), None, false),
-            (Some("rebound.example"), Some("http://rebound.example"), false),
-            (Some("127.0.0.1"), Some("https://evil.example"), false),
-            (Some("127.0.0.1"), Some("null"), false),
-            (None, None, false),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.extend(host.map(|host| (header::HOST, HeaderValue::from_static(host))));
-            headers.extend(origin.map(|origin| (header::ORIGIN, HeaderValue::from_static(origin))));
-            assert_eq!(check_page(&headers).is_ok(), passes, "{host:?} {origin:?}");
         }
     }
 

@@ -10,6 +10,7 @@ mod demo;
 mod events;
 mod health;
 mod log;
+mod loopback;
 mod problem;
 mod rules;
 mod serve;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, anyhow, bail};
-use axum::Router;
+use axum::{Router, middleware};
 use tidings::Io;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::cli::{Exit, Failure, Serve};
 use crate::config::{ADMIN_LISTEN, Config, Environment, Limits, Sources};
 use crate::token::{NewToken, sign};
-use crate::{demo, health, log, problem, setup};
+use crate::{demo, health, log, loopback, problem, setup};
 
 /// How long the token of `--dev` holds: for as long as anybody tries something out.
 const DEV_TOKEN: Duration = Duration::from_secs(30 * 24 * 3_600);
@@ -48,15 +48,18 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     let io = setup::io(config)?;
 
     if let Some(admin) = admin {
-        tokio::spawn(server(admin, app(health::routes(&io)), &config.limits).into_future());
+        let app = app(config, health::routes(&io));
+        tokio::spawn(server(admin, app, &config.limits).into_future());
     }
     let (stop, stopped) = oneshot::channel::<()>();
-    let clients = server(listener, app(routes(config, &io)), &config.limits)
-        .patience(config.drain)
-        .with_graceful_shutdown(async move {
-            // Never sent: it ends when `stop` is dropped.
-            let _ = stopped.await;
-        });
+    let mut clients = server(listener, app(config, routes(config, &io)), &config.limits);
+    if let Some(tls) = &config.tls {
+        clients = clients.tls(tls.clone());
+    }
+    let clients = clients.patience(config.drain).with_graceful_shutdown(async move {
+        // Never sent: it ends when `stop` is dropped.
+        let _ = stopped.await;
+    });
     let mut clients = tokio::spawn(clients.into_future());
     announce(config, address)?;
     tracing::info!(%address, "accepting connections");
@@ -85,10 +88,15 @@ fn routes(config: &Config, io: &Io) -> Router {
     }
 }
 
-fn app(routes: Router) -> Router {
-    routes
+fn app(config: &Config, routes: Router) -> Router {
+    let app = routes
         .fallback(problem::not_found)
-        .method_not_allowed_fallback(problem::method_not_allowed)
+        .method_not_allowed_fallback(problem::method_not_allowed);
+    if config.dev {
+        app.layer(middleware::from_fn(loopback::check_host))
+    } else {
+        app
+    }
 }
 
 fn server(listener: TcpListener, app: Router, limits: &Limits) -> tidings::Serve {
@@ -135,13 +143,14 @@ fn is_taken(error: &anyhow::Error) -> bool {
 /// What scripts and people read from stdout. The last line says that connections are accepted.
 fn announce(config: &Config, address: SocketAddr) -> anyhow::Result<()> {
     let mut lines = String::new();
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
     if let Some(secret) = config.auth.secret.as_ref().filter(|_| config.dev) {
         let token = sign(secret, &dev_token(config)?, SystemTime::now())?;
         let key = config.api.key.as_ref().map(|key| String::from_utf8_lossy(key.bytes()));
         let key = key.unwrap_or_default();
-        lines += &format!("token {token}\napi-key {key}\ndemo http://{address}/demo/\n");
+        lines += &format!("token {token}\napi-key {key}\ndemo {scheme}://{address}/demo/\n");
     }
-    lines += &format!("tidings ready http://{address}\n");
+    lines += &format!("tidings ready {scheme}://{address}\n");
     // Who closed stdout doesn't want to know.
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());

@@ -24,8 +24,9 @@ pub(super) const TOP: Keys = Keys {
         "admin",
         "channels",
         "limits",
+        "tls",
     ],
-    later: &["on", "hooks", "tls", "broker"],
+    later: &["on", "hooks", "broker"],
 };
 
 pub(super) const AUTH: Keys = Keys {
@@ -92,8 +93,14 @@ pub(super) const LIMITS: Keys = Keys {
     later: &[],
 };
 
+pub(super) const TLS: Keys = Keys {
+    table: "[tls]",
+    known: &["cert", "key"],
+    later: &[],
+};
+
 /// All tables that can be named in the file.
-pub(super) const TABLES: [&Keys; 7] = [&TOP, &AUTH, &API, &API_KEY, &ADMIN, &CHANNELS, &LIMITS];
+pub(super) const TABLES: [&Keys; 8] = [&TOP, &AUTH, &API, &API_KEY, &ADMIN, &CHANNELS, &LIMITS, &TLS];
 
 impl Keys {
     fn all(&self) -> impl Iterator<Item = &'static str> {
@@ -163,7 +170,7 @@ mod tests {
             (&LIMITS, "subscription", "did you mean `subscriptions`"),
             (&LIMITS, "message_byte", "did you mean `message_bytes`"),
             (&CHANNELS, "subscrib", "did you mean `subscribe`"),
-            (&TOP, "tls", "not supported yet by this version"),
+            (&TOP, "broker", "not supported yet by this version"),
         ] {
             let complaint = keys.complaint(key, key);
             assert!(complaint.contains(part), "{complaint}");

@@ -329,7 +329,6 @@ fn unknown_keys_are_named_with_what_was_meant() {
 #[test]
 fn what_comes_with_later_versions_is_refused() {
     for (text, key) in [
-        ("[tls]\ncert = \"c\"", "tls"),
         ("[broker]", "broker"),
         ("[hooks]\nurl = \"u\"", "hooks"),
         ("[[on]]\nevent = \"e\"", "on"),
@@ -797,6 +796,50 @@ fn dev_is_for_this_machine_alone() {
     assert!(error.is_usage(), "{error}");
     assert!(error.to_string().starts_with("--listen: `listen`: "), "{error}");
     assert!(!Config::load(&Sources::default()).unwrap_err().is_usage());
+}
+
+#[test]
+fn certificate_and_key_are_read_from_where_the_file_is() {
+    let folder = std::env::temp_dir().join(format!("tidings-{}-tls", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let make = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (made, other) = (make(), make());
+    std::fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    std::fs::write(folder.join("other.pem"), other.signing_key.serialize_pem()).unwrap();
+    let sources = Sources {
+        file: Some(folder.join("tidings.toml")),
+        ..Sources::default()
+    };
+    let with = |tls: &str| format!("[auth]\n{KEY}[tls]\n{tls}");
+    assert!(good(&with(""), &sources).tls.is_none());
+    assert!(
+        good(&with("cert = \"cert.pem\"\nkey = \"key.pem\""), &sources)
+            .tls
+            .is_some()
+    );
+    for (tls, parts) in [
+        ("cert = \"cert.pem\"", &[":4: `tls.key`", "missing"][..]),
+        ("key = \"key.pem\"", &[":4: `tls.cert`", "missing"]),
+        ("cert = \"cert.pem\"\nkey = 7", &[":5: `tls.key`", "7 given"]),
+        ("cert = \"\"\nkey = \"key.pem\"", &[":4: `tls.cert`", "name of a file"]),
+        (
+            "cert = \"absent.pem\"\nkey = \"key.pem\"",
+            &[":4: `tls.cert`", "absent.pem: the file can't be read"],
+        ),
+        (
+            "cert = \"key.pem\"\nkey = \"cert.pem\"",
+            &[":4: `tls.cert`", "key.pem: there is no certificate"],
+        ),
+        (
+            "cert = \"cert.pem\"\nkey = \"other.pem\"",
+            &[":5: `tls.key`", "other.pem", "does not belong"],
+        ),
+        ("cert = \"cert.pem\"\nkey = \"key.pem\"\ncrt = 1", &[":6: `tls.crt`"]),
+    ] {
+        check(&with(tls), &sources, &[parts]);
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
