@@ -218,7 +218,7 @@ fn the_example_is_good_complete_and_says_the_defaults() {
         .replace("# audience", "audience")
         .replace("# issuer", "issuer")
         .replace("# cookie", "cookie")
-        .replace("# key = ", "key = ")
+        .replace("# key = {", "key = {")
         .replace("# keys = ", "keys = ");
     let environment = Environment::from([("TIDINGS_API_KEY", "fedcba9876543210fedcba9876543210")]);
     let sources = Sources {
