@@ -44,7 +44,13 @@ impl Faults<'_> {
     /// When the server does not start again.
     pub(super) async fn run(&mut self, until: Until, cast: &mut dyn Cast) -> anyhow::Result<()> {
         let end = until.time.map(|time| Instant::now() + time);
-        let mut next_kill = Instant::now() + self.plan.until_kill();
+        // A run without kills has the next one when it is over.
+        let never = Duration::from_secs(365 * 24 * 3_600);
+        let first = match until.kills {
+            Some(0) => never,
+            _ => self.plan.until_kill(),
+        };
+        let mut next_kill = Instant::now() + first;
         // Stalls and the like go on while others begin.
         let mut underway = JoinSet::new();
         let mut next_faults = Instant::now() + self.plan.until_faults();

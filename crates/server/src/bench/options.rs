@@ -43,7 +43,7 @@ pub(crate) struct Bench {
     /// What the faults follow from, to repeat a run [default: a random one, which is printed]
     #[arg(long, value_name = "N", requires = "verify")]
     pub(super) seed: Option<u64>,
-    /// End after so many kills of the server
+    /// End after so many kills of the server; 0 is a run without any
     #[arg(long, value_name = "N", requires = "verify")]
     pub(super) kills: Option<usize>,
     /// Go on to the end though something is wrong
@@ -78,8 +78,8 @@ impl Bench {
     /// How long, if that was said or nothing else ends it.
     pub(super) fn time(&self) -> Option<Duration> {
         let default = match (self.verify, self.kills) {
+            (true, None | Some(0)) => Some(60),
             (true, Some(_)) => None,
-            (true, None) => Some(60),
             (false, _) => Some(10),
         };
         self.seconds

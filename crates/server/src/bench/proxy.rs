@@ -112,8 +112,9 @@ async fn carry(client: TcpStream, target: SocketAddr, control: watch::Receiver<C
     let mut up = Pump::new(from_client, to_server, control.clone());
     let mut down = Pump::new(from_server, to_client, control);
     let cut = tokio::select! {
-        () = async { tokio::join!(up.run(), down.run()); } => return,
+        biased;
         cut = cut_after(&mut cuts, already) => cut,
+        () = async { tokio::join!(up.run(), down.run()); } => return,
     };
     let (
         Pump {
@@ -179,11 +180,18 @@ struct Pump {
     from: OwnedReadHalf,
     to: OwnedWriteHalf,
     control: watch::Receiver<Control>,
+    /// Something was thrown away: nothing may pass any more, or there would be a hole in the stream.
+    broken: bool,
 }
 
 impl Pump {
     fn new(from: OwnedReadHalf, to: OwnedWriteHalf, control: watch::Receiver<Control>) -> Self {
-        Self { from, to, control }
+        Self {
+            from,
+            to,
+            control,
+            broken: false,
+        }
     }
 
     async fn run(&mut self) {
@@ -201,7 +209,8 @@ impl Pump {
             }
             // What was read as the stall began waits here.
             self.flowing().await;
-            if self.mode() == Mode::Pass && self.to.write_all(&bytes[..read]).await.is_err() {
+            self.broken |= self.mode() == Mode::Swallow;
+            if !self.broken && self.to.write_all(&bytes[..read]).await.is_err() {
                 return;
             }
         }

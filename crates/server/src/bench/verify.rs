@@ -31,11 +31,11 @@ const HERALD: u16 = 0;
 
 /// The other publishers, and of how many publishes each has one: what is left gets the rate.
 const PUBLISHERS: [(&str, PublisherKind); 5] = [
-    ("api-1", PublisherKind::Api),
-    ("api-2", PublisherKind::Api),
-    ("ws-1", PublisherKind::WebSocket),
-    ("ws-2", PublisherKind::WebSocket),
-    ("socketio-1", PublisherKind::Stock),
+    ("publisher-api-1", PublisherKind::Api),
+    ("publisher-api-2", PublisherKind::Api),
+    ("publisher-ws-1", PublisherKind::WebSocket),
+    ("publisher-ws-2", PublisherKind::WebSocket),
+    ("publisher-socketio", PublisherKind::Stock),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
