@@ -112,11 +112,6 @@ impl Line {
             Self::Stock(stock, name) => stock.publish(name, channels[0], EVENT, data, key).await,
         }
     }
-
-    /// Only the server API takes several channels at once.
-    fn takes_several(&self) -> bool {
-        matches!(self, Self::Api(_))
-    }
 }
 
 /// A publisher.
@@ -130,7 +125,8 @@ pub(super) struct Publisher {
     pub(super) every: Duration,
     /// Contents that get a key, of 100.
     pub(super) keyed_percent: u32,
-    /// Whether it also sends keys again that were answered, and takes them for other contents.
+    /// Whether it also sends keys again that were answered, takes them for other contents, and publishes to several
+    /// channels at once. Only the server API can do all of that.
     pub(super) tease: bool,
 }
 
@@ -141,7 +137,7 @@ impl Publisher {
         let underway = Arc::new(Semaphore::new(UNDERWAY_MAX));
         let mut tasks = JoinSet::new();
         let mut ticks = tokio::time::interval_at(Instant::now() + this.every, this.every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         for number in 0.. {
             let permit = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -162,7 +158,7 @@ impl Publisher {
 
     async fn publish_next(&self, number: u32) {
         let mut channels = vec![self.channels[rand::random_range(0..self.channels.len())]];
-        if self.line.takes_several() && rand::random_ratio(1, 10) {
+        if self.tease && rand::random_ratio(1, 10) {
             // Of the same kind, so that one promise holds for the whole event.
             let kind = |channel: ChannelIndex| self.recorder.channels[usize::from(channel)].durable;
             let other = self.channels[rand::random_range(0..self.channels.len())];
