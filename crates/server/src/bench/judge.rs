@@ -558,21 +558,19 @@ impl<'a> JudgedReader<'a> {
         if facts.is_durable(publish) {
             return self.violation(Kind::Lost, began, Some(seq), text);
         }
-        // It may have been announced more than once; the first time is the one that counts.
-        let announced = self.gaps.iter().find(|gap| {
-            gap.after < seq && gap.at >= began && gap.channels.iter().any(|c| publish.channels.contains(c))
+        // An earlier gap may name the channel too, for an earlier loss.
+        let announced = self.gaps.iter().any(|gap| {
+            gap.after < seq
+                && gap.channels.iter().any(|channel| publish.channels.contains(channel))
+                && facts.was_killed_between(began, gap.at)
         });
-        match announced.map(|gap| gap.at) {
-            Some(at) if facts.was_killed_between(began, at) => {}
-            None if facts.was_killed_between(began, Moment::MAX) => {
-                self.violation(Kind::Unannounced, began, Some(seq), text);
-            }
-            _ => self.violation(
-                Kind::Lost,
-                began,
-                Some(seq),
-                format!("{text}, and the server was not killed"),
-            ),
+        if announced {
+            return;
+        }
+        if facts.was_killed_between(began, Moment::MAX) {
+            self.violation(Kind::Unannounced, began, Some(seq), text);
+        } else {
+            self.violation(Kind::Lost, began, Some(seq), format!("{text}, and the server was not killed"));
         }
     }
 

@@ -381,6 +381,10 @@ fn a_memory_only_loss_needs_a_kill_and_a_gap_in_time() {
             (Kind::Unannounced, Some(0), Some(3))
         ]
     );
+    // A gap for an earlier loss does not hide the one that is about this.
+    let mut twice = lossy(vec![one.clone(), two.clone(), gap(260, &[MEMORY]), gap(290, &[MEMORY]), four.clone()], &[248, 280]);
+    twice.publishes.push(publish(5, MEMORY, vec![unanswered(247)]));
+    holds(&twice);
     let no_kill = lossy(vec![one, two, gap(290, &[MEMORY]), four], &[]);
     assert_eq!(
         found(&no_kill),
