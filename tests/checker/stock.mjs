@@ -34,7 +34,7 @@ function fromJson(value) {
 }
 
 class Client {
-  // The last id that it got, and whether the server ever said that it is subscribed.
+  // The last id that it got, and whether the server said that this session, however often restored, is subscribed.
   cursor = undefined;
   subscribed = false;
 
@@ -68,7 +68,8 @@ class Client {
   connected() {
     const { recovered } = this.socket;
     say({ on: "connect", name: this.name, recovered });
-    if (this.channels && !(recovered && this.subscribed)) this.subscribe();
+    this.subscribed &&= recovered;
+    if (this.channels && !this.subscribed) this.subscribe();
   }
 
   // Until it is answered, or the connection is lost: then the next connection asks.

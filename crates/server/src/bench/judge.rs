@@ -7,14 +7,16 @@
 //! - in a channel with history on disk nothing is missing and no gap is announced;
 //! - in one that is kept in memory only, an event is missing only if the server was killed after it was published, and
 //!   then a gap that names the channel came before anything later;
-//! - a gap names only channels in which something may have been missed.
+//! - a gap names only channels in which something may have been missed, once on each connection.
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::record::{ChannelIndex, ContentId, Entry, Moment, Outcome, Publish, Reader, Record, Transport, What};
+use super::record::{
+    CONNECTED, ChannelIndex, ContentId, Entry, Moment, Outcome, Publish, Reader, Record, Transport, What,
+};
 
 /// How long after its end an attempt without an answer may still have been carried out: a server that was stopped
 /// for a while finds the request when it goes on.
@@ -394,6 +396,8 @@ struct Gap {
     channels: Vec<ChannelIndex>,
     /// When the newest publish began of which it had got the event before.
     newest_began: Moment,
+    /// How often it had connected before.
+    connects: usize,
 }
 
 /// One reader before the court.
@@ -441,15 +445,17 @@ impl<'a> JudgedReader<'a> {
         let reader = self.reader;
         let mut highest = 0;
         let mut newest_began = 0;
+        let mut connects = 0;
         for Entry { at, what } in &reader.entries {
             match what {
-                What::Note(_) => {}
+                What::Note(note) => connects += usize::from(*note == CONNECTED),
                 What::Flaw(text) => self.violation(Kind::Flaw, *at, None, text.clone()),
                 What::Gap { channels } => self.gaps.push(Gap {
                     at: *at,
                     after: highest,
                     channels: channels.clone(),
                     newest_began,
+                    connects,
                 }),
                 What::Event {
                     seq, content, channel, ..
@@ -570,14 +576,27 @@ impl<'a> JudgedReader<'a> {
         if facts.was_killed_between(began, Moment::MAX) {
             self.violation(Kind::Unannounced, began, Some(seq), text);
         } else {
-            self.violation(Kind::Lost, began, Some(seq), format!("{text}, and the server was not killed"));
+            self.violation(
+                Kind::Lost,
+                began,
+                Some(seq),
+                format!("{text}, and the server was not killed"),
+            );
         }
     }
 
     /// Looks for a cause for each gap that it was told of.
     fn judge_gaps(&mut self) {
         let gaps = std::mem::take(&mut self.gaps);
-        for gap in &gaps {
+        for (number, gap) in gaps.iter().enumerate() {
+            let told_before = |channel: &ChannelIndex| {
+                gaps[..number].iter().any(|earlier| {
+                    earlier.connects == gap.connects
+                        && earlier.channels.contains(channel)
+                        && !self.facts.was_killed_between(earlier.at, gap.at)
+                })
+            };
+            let again: Vec<&ChannelIndex> = gap.channels.iter().filter(|channel| told_before(channel)).collect();
             if gap.channels.is_empty() {
                 self.violation(Kind::Flaw, gap.at, None, "a gap that names no channel".to_owned());
             }
@@ -586,6 +605,9 @@ impl<'a> JudgedReader<'a> {
                 if !self.reader.channels.contains(channel) {
                     let text = format!("a gap in {}, to which it is not subscribed", info.name);
                     self.violation(Kind::Flaw, gap.at, None, text);
+                } else if again.contains(&channel) {
+                    let text = format!("the gap in {} is told again on the same connection", info.name);
+                    self.violation(Kind::FalseGap, gap.at, Some(gap.after), text);
                 } else if info.durable || !self.has_cause(gap, *channel) {
                     self.violation(
                         Kind::FalseGap,

@@ -201,6 +201,9 @@ pub(super) struct Entry {
     pub(super) what: What,
 }
 
+/// The note of a reader that has connected.
+pub(super) const CONNECTED: &str = "connected";
+
 /// What reached it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum What {

@@ -9,7 +9,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::content::{EVENT, identify};
-use super::record::{Channel, ChannelIndex, ContentId, Entry, Id, Moment, Publish, Reader, Record, Transport, What};
+use super::record::{
+    CONNECTED, Channel, ChannelIndex, ContentId, Entry, Id, Moment, Publish, Reader, Record, Transport, What,
+};
 
 /// The record of a run that goes on.
 pub(super) struct Recorder {
@@ -225,7 +227,7 @@ impl Book {
     /// It connected, or a request of it succeeded after others had failed.
     pub(super) fn connected(&self) {
         self.page.lock().reader.connects += 1;
-        self.note("connected");
+        self.note(CONNECTED);
     }
 
     pub(super) fn recovered(&self) {

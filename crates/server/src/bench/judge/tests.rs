@@ -382,7 +382,14 @@ fn a_memory_only_loss_needs_a_kill_and_a_gap_in_time() {
         ]
     );
     // A gap for an earlier loss does not hide the one that is about this.
-    let mut twice = lossy(vec![one.clone(), two.clone(), gap(260, &[MEMORY]), gap(290, &[MEMORY]), four.clone()], &[248, 280]);
+    let entries = vec![
+        one.clone(),
+        two.clone(),
+        gap(260, &[MEMORY]),
+        gap(290, &[MEMORY]),
+        four.clone(),
+    ];
+    let mut twice = lossy(entries, &[248, 280]);
     twice.publishes.push(publish(5, MEMORY, vec![unanswered(247)]));
     holds(&twice);
     let no_kill = lossy(vec![one, two, gap(290, &[MEMORY]), four], &[]);
@@ -401,6 +408,24 @@ fn a_gap_where_nothing_was_missed_is_false() {
         assert_eq!(found(&record), [(Kind::FalseGap, Some(1), Some(3))], "{channel}");
         assert_eq!(judge(&record).rows[&Transport::WebSocket].false_gaps, 1);
     }
+}
+
+#[test]
+fn a_gap_is_told_once_on_a_connection() {
+    let mut record = right();
+    record.kills = vec![270];
+    let entries = &mut record.readers[0].entries;
+    entries.remove(2);
+    entries.insert(2, gap(290, &[MEMORY]));
+    entries.insert(3, gap(292, &[MEMORY]));
+    assert_eq!(found(&record), [(Kind::FalseGap, Some(0), Some(2))]);
+    // A client that lost its connection before it could go on is told again.
+    let connected = Entry {
+        at: 291,
+        what: What::Note(CONNECTED),
+    };
+    record.readers[0].entries.insert(3, connected);
+    holds(&record);
 }
 
 #[test]
