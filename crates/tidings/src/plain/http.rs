@@ -101,6 +101,12 @@ async fn websocket(State(server): State<Arc<Server>>, mut request: Request<Body>
     Ok(response)
 }
 
+/// What a request says of who sent it.
+pub(crate) fn handshake<B>(server: &Server, request: &Request<B>) -> Handshake {
+    let cookie = server.config.token_cookie.clone();
+    Handshake::new(Arc::new(opening(server, request)), None, Arc::from("/"), cookie)
+}
+
 fn opening<B>(server: &Server, request: &Request<B>) -> Opening {
     let query = request.uri().query().unwrap_or_default();
     let address = engine::client_address(server, request);
@@ -196,8 +202,7 @@ async fn admit(
         let problem = format!("a client may have {max} subscriptions");
         return Err(Error::coded(Code::TooManyChannels, problem));
     }
-    let cookie = server.config.token_cookie.clone();
-    let handshake = Handshake::new(Arc::new(opening(server, request)), None, Arc::from("/"), cookie);
+    let handshake = handshake(server, request);
     let asked = Arc::clone(server);
     let channels = channels.to_vec();
     on_shard(server, sid, move || {

@@ -47,6 +47,13 @@ impl Channels {
         &self.entries[channel as usize].name
     }
 
+    /// All channels, each with how many subscribers it has.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Channel, usize)> {
+        self.entries
+            .iter()
+            .map(|(_, entry)| (&entry.name, entry.subscribers.len()))
+    }
+
     pub(crate) fn subscribers(&self, channel: u32) -> &[Subscriber] {
         &self.entries[channel as usize].subscribers
     }

@@ -14,6 +14,7 @@ use crate::event::Event;
 use crate::handshake::Opening;
 use crate::hub::Permit;
 use crate::log::{Cursor, Page, Since};
+use crate::occupancy;
 use crate::plain::Granted;
 use crate::plain::session::Renewal;
 use crate::plain::stream::NewStream;
@@ -162,6 +163,11 @@ pub(crate) enum Command {
     Broadcast { event: Arc<Event>, kind: BroadcastKind },
     /// Nobody waits for this ack any more.
     ForgetAck { ack: u64, socket: Option<Arc<SocketInner>> },
+    /// Answers the first channels that have subscribers.
+    Occupied {
+        request: Arc<occupancy::Request>,
+        reply: mpsc::UnboundedSender<Vec<occupancy::Occupied>>,
+    },
     /// Answers the sockets that a selection reaches.
     Select {
         selection: Arc<Selection>,

@@ -94,6 +94,7 @@ impl Shard {
             } => self.send_with_ack(&socket, &packet, ack, sink),
             Command::Broadcast { event, kind } => self.broadcast(&event, &kind),
             Command::ForgetAck { ack, socket } => self.forget_ack(ack, socket.as_deref()),
+            Command::Occupied { request, reply } => drop(reply.send(self.occupied(&request))),
             Command::Select { selection, reply } => {
                 let reached = self.select(&selection);
                 let sockets = reached

@@ -321,7 +321,7 @@ impl Broadcast {
         Applied { all_done }
     }
 
-    fn namespaces(&self) -> Vec<Arc<Namespace>> {
+    pub(crate) fn namespaces(&self) -> Vec<Arc<Namespace>> {
         match &self.target {
             Target::Namespace(namespace) => vec![Arc::clone(namespace)],
             Target::Pattern(behaviour) => behaviour.children(),

@@ -307,6 +307,11 @@ impl Io {
         HistoryQuery::new(Arc::clone(&self.server), channel)
     }
 
+    /// What a request says of who sent it, for a route of the application's own: as [`Io::auth`] gets it from clients.
+    pub fn handshake<B>(&self, request: &http::Request<B>) -> Handshake {
+        crate::plain::http::handshake(&self.server, request)
+    }
+
     /// Why nothing can be published right now, if so: the store can't be written.
     pub fn failure(&self) -> Option<Error> {
         self.server.hub.log.failure()
