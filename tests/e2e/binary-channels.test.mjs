@@ -135,15 +135,20 @@ describe("subscribe and publish", { concurrency: true }, () => {
     bob.close();
   });
 
-  test("since and key are refused until they do something", async () => {
+  test("since replays what was missed, and a key publishes once", async () => {
     const ann = await enter(server, "ann");
-    const { cursor } = await ann.ask("subscribe", "open:later");
-    refusedWith(await ann.ask("subscribe", "open:later2", { since: cursor }), "bad_request");
-    refusedWith(await ann.ask("publish", "open:later", "e", 1, { key: "k" }), "bad_request");
-    await ann.ask("publish", "open:later2", "e", 1);
-    await ann.ask("publish", "open:later", "end", 1);
+    const { cursor } = await ann.ask("subscribe", "open:now");
+    const first = await ann.ask("publish", "open:once", "e", 1, { key: "k" });
+    const again = await ann.ask("publish", "open:once", "e", 1, { key: "k" });
+    assert.deepEqual([first.duplicate, again.duplicate, again.id], [false, true, first.id]);
+    refusedWith(await ann.ask("publish", "open:once", "e", 2, { key: "k" }), "key_conflict");
+    refusedWith(await ann.ask("subscribe", "open:once", { since: "yesterday" }), "invalid_id");
+    assert.equal((await ann.ask("subscribe", "open:once", { since: cursor })).cursor, cursor);
+    await ann.ask("publish", "open:once", "end", 1);
     await ann.sawEvent("end");
-    assert.deepEqual(eventsOf(ann, "e"), [], "what was refused was not done");
+    assert.deepEqual(eventsOf(ann, "e").map(([data]) => data), [1], "what was missed, once");
+    const { events, more } = await ann.ask("history", "open:once", { limit: 1 });
+    assert.deepEqual([events.map(({ event }) => event), more], [["end"], true]);
     ann.close();
   });
 

@@ -1,3 +1,136 @@
-//! The server API: what back ends publish with and look at.
+//! The server API under `/api/v1/`: what back ends publish with and look at. One file for each thing that can be asked.
+//!
+//! Who asks shows a key of `[api]`; a channel's history can also be asked for by a user, with a token.
 
+mod batch;
+mod body;
+mod channels;
+pub(crate) mod history;
 pub(crate) mod keys;
+mod parameters;
+mod publish;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{HeaderMap, header};
+use axum::routing::{get, post};
+use tidings::{Code, Error, Io, Result};
+
+use crate::access::Access;
+use crate::client::Door;
+use crate::config::Config;
+use keys::{ApiKey, ApiKeys};
+
+/// What the API works with.
+struct Api {
+    io: Io,
+    keys: ApiKeys,
+    door: Arc<Door>,
+    access: Arc<Access>,
+    /// The longest body of a publish.
+    message_bytes: usize,
+    /// Binary values of an event's data.
+    attachments: usize,
+}
+
+/// The routes. Pages of allowed origins may call history, the rest is for back ends.
+pub(crate) fn routes(config: &Config, io: &Io, door: &Arc<Door>, access: &Arc<Access>) -> Router {
+    let or_none = |limit: usize| if limit == 0 { usize::MAX } else { limit };
+    let api = Arc::new(Api {
+        io: io.clone(),
+        keys: ApiKeys::new(config.api.key.as_ref(), &config.api.keys),
+        door: Arc::clone(door),
+        access: Arc::clone(access),
+        message_bytes: or_none(config.limits.message_bytes),
+        attachments: or_none(config.limits.attachments),
+    });
+    let for_pages = Router::new()
+        .route("/api/v1/channels/{channel}/history", get(history::history))
+        .method_not_allowed_fallback(crate::problem::method_not_allowed)
+        .with_state(Arc::clone(&api));
+    Router::new()
+        .route("/api/v1/publish", post(publish::publish))
+        .route("/api/v1/batch", post(batch::batch))
+        .route("/api/v1/channels", get(channels::channels))
+        .with_state(api)
+        .merge(io.for_allowed_origins(for_pages))
+}
+
+impl Api {
+    /// The key that a request shows.
+    ///
+    /// # Errors
+    /// `unauthenticated` when it shows none, or one that is not known.
+    fn key(&self, headers: &HeaderMap) -> Result<&ApiKey> {
+        if self.keys.is_empty() {
+            return Err(Error::unauthenticated(
+                "this server has no API key: set `key` in `[api]` of its configuration",
+            ));
+        }
+        let shown = bearer(headers).ok_or_else(|| {
+            Error::unauthenticated("the server API wants its key in a header: `Authorization: Bearer <key>`")
+        })?;
+        self.keys.find(shown).ok_or_else(|| {
+            tracing::debug!("an API key that is not known was shown");
+            Error::unauthenticated("this API key is not known here")
+        })
+    }
+
+    /// The key that a request shows, which must be one that may see channels.
+    ///
+    /// # Errors
+    /// As [`Api::key`]; `forbidden` when it may not.
+    fn reading_key(&self, headers: &HeaderMap) -> Result<&ApiKey> {
+        let key = self.key(headers)?;
+        if key.may_read() {
+            return Ok(key);
+        }
+        tracing::debug!(key = key.name(), "an API key without the scope \"read\" was shown");
+        Err(Error::forbidden(
+            "this API key may not read: it lacks the scope \"read\"",
+        ))
+    }
+}
+
+/// What stands in `Authorization: Bearer …`.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let at = value.iter().position(|byte| *byte == b' ')?;
+    let (scheme, rest) = value.split_at(at);
+    scheme.eq_ignore_ascii_case(b"bearer").then(|| rest.trim_ascii())
+}
+
+/// A refusal by its code, and by nothing else that may have gone wrong inside.
+fn shown(error: &Error) -> (&str, &str) {
+    if let Some(source) = error.source() {
+        tracing::error!(%source, "a request of the server API failed");
+    }
+    (error.code(), error.message())
+}
+
+fn too_large(what: &str, limit: usize) -> Error {
+    Error::coded(Code::TooLarge, format!("{what} has more than {limit} bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    #[test]
+    fn the_key_stands_behind_bearer() {
+        for (value, key) in [
+            ("Bearer abc", Some("abc")),
+            ("bearer  abc ", Some("abc")),
+            ("Bearer ", Some("")),
+            ("Basic abc", None),
+            ("abc", None),
+            ("", None),
+        ] {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(value))]);
+            assert_eq!(bearer(&headers), key.map(str::as_bytes), "{value}");
+        }
+        assert_eq!(bearer(&HeaderMap::new()), None);
+    }
+}

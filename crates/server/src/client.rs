@@ -75,7 +75,8 @@ impl User {
 }
 
 /// Sets up what happens when clients come and go.
-pub(crate) fn register(io: &Io, door: Door, access: &Arc<Access>) {
+pub(crate) fn register(io: &Io, door: &Arc<Door>, access: &Arc<Access>) {
+    let door = Arc::clone(door);
     io.auth(async move |handshake: Handshake| door.admit(&handshake));
     // Before the client hears that it is in: from then on nothing for its user may pass it by.
     io.before_connect(async |socket: Socket<Client>| match &socket.user().user {
@@ -97,6 +98,9 @@ pub(crate) fn register(io: &Io, door: Door, access: &Arc<Access>) {
 fn enter(access: &Access, socket: &Socket<Client>) -> Result<()> {
     let client = socket.user();
     socket.on_disconnect(leave);
+    if socket.recovered() {
+        take_up(access, socket)?;
+    }
     let Some(user) = &client.user else {
         tracing::debug!(socket = socket.id(), "an anonymous client is in");
         return Ok(());
@@ -113,6 +117,23 @@ fn enter(access: &Access, socket: &Socket<Client>) -> Result<()> {
     }
     let timer = tokio::spawn(close_at_end(socket.clone(), user.claims.clone()));
     let _ = client.timer.set(timer.abort_handle());
+    Ok(())
+}
+
+/// Takes up the subscriptions of a session that its client has come back to. The library has asked whether each is still
+/// allowed.
+fn take_up(access: &Access, socket: &Socket<Client>) -> Result<()> {
+    let client = socket.user();
+    let own = client.user.as_ref().map(User::own_channel);
+    let rooms = socket.rooms().into_iter();
+    for channel in rooms.filter(|room| *room != socket.id() && Some(room) != own.as_ref()) {
+        let decision = access.rules.decide(Action::Subscribe, &channel, client.claims());
+        let present = client.user.as_ref().filter(|_| decision.presence);
+        client.subscriptions.lock().add(&channel, present.is_some());
+        if let Some(user) = present {
+            socket.io().presence().enter(&channel, &user.sub, user.info.clone())?;
+        }
+    }
     Ok(())
 }
 

@@ -2,19 +2,21 @@
 //! `{ok: false, code, message}` for what it refuses, which then has changed nothing.
 
 mod arguments;
+mod history;
 mod presence;
 mod publish;
 mod subscribe;
 mod unsubscribe;
 
 use serde::Deserialize;
-use tidings::Io;
+use tidings::{Code, Error, EventId, Io, Result};
 
 /// Handles all of them.
 pub(crate) fn register(io: &Io) {
     io.on("subscribe", subscribe::subscribe);
     io.on("unsubscribe", unsubscribe::unsubscribe);
     io.on("publish", publish::publish);
+    io.on("history", history::history);
     io.on("presence", presence::presence);
 }
 
@@ -33,6 +35,30 @@ impl Channels {
         match self {
             Channels::One(channel) => vec![channel],
             Channels::Several(channels) => channels,
+        }
+    }
+}
+
+/// An event's id, as clients send it.
+///
+/// # Errors
+/// `invalid_id` when it is none.
+pub(crate) fn parse_id(text: &str) -> Result<EventId> {
+    text.parse().map_err(|_| {
+        let problem = format!("{text:?} is no event id: it has the form <epoch>-<seq>");
+        Error::coded(Code::InvalidId, problem)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_its_form() {
+        assert_eq!(parse_id("k3v9x1qa-42").unwrap().seq(), 42);
+        for text in ["", "x", "k3v9x1qa-042", "k3v9x1qa", "K3V9X1QA-1"] {
+            assert_eq!(parse_id(text).unwrap_err().code(), "invalid_id", "{text}");
         }
     }
 }

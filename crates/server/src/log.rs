@@ -4,9 +4,12 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
-/// Starts it, one JSON object a line if asked for. `RUST_LOG` says how much of it; `info` without.
+/// What is logged unless `RUST_LOG` says otherwise: of the store's insides only what may be wrong.
+const FILTER: &str = "info,fjall=warn,lsm_tree=warn";
+
+/// Starts it, one JSON object a line if asked for.
 pub(crate) fn start(json: bool) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(FILTER));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

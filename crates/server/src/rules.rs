@@ -173,8 +173,11 @@ impl Rules {
         Ok(())
     }
 
-    /// What the first rule that matches lets the channel retain.
+    /// What the first rule that matches lets the channel retain; nothing where clients can't name the channel.
     pub(crate) fn history(&self, channel: &str) -> Option<History> {
+        if !is_channel_name(channel) {
+            return None;
+        }
         self.0.iter().find(|rule| rule.pattern.matches(channel))?.history
     }
 
@@ -423,6 +426,25 @@ mod tests {
                 ],
             );
             assert!(!rules.decide(Subscribe, name, None).presence);
+        }
+    }
+
+    #[test]
+    fn the_first_match_says_what_is_kept() {
+        let mut rules = Rules::default();
+        for (text, history) in [("room:staff", None), ("room:*", Some(7)), ("*", Some(8))] {
+            let history = history.map(History::keep);
+            let rule = rule(text, Policy::Nobody, Policy::Nobody, false);
+            rules.push(Rule { history, ..rule }).unwrap();
+        }
+        for (channel, keep) in [
+            ("room:staff", None),
+            ("room:1", Some(7)),
+            ("x", Some(8)),
+            ("/", None),
+            ("/n,room:1", None),
+        ] {
+            assert_eq!(rules.history(channel), keep.map(History::keep), "{channel}");
         }
     }
 

@@ -45,14 +45,14 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     let listener = listen(config.listen, "another address, with --listen or `listen`").await?;
     let address = listener.local_addr()?;
     let admin = listen_for_admin(config).await?;
-    let io = setup::io(config)?;
+    let (io, api) = setup::server(config)?;
 
     if let Some(admin) = admin {
         let app = app(config, health::routes(&io));
         tokio::spawn(server(admin, app, &config.limits).into_future());
     }
     let (stop, stopped) = oneshot::channel::<()>();
-    let mut clients = server(listener, app(config, routes(config, &io)), &config.limits);
+    let mut clients = server(listener, app(config, routes(config, &io, api)), &config.limits);
     if let Some(tls) = &config.tls {
         clients = clients.tls(tls.clone());
     }
@@ -79,8 +79,11 @@ async fn run(config: &Config) -> anyhow::Result<()> {
 }
 
 /// What clients find.
-fn routes(config: &Config, io: &Io) -> Router {
-    let routes = health::routes(io).merge(io.router()).merge(io.channel_router());
+fn routes(config: &Config, io: &Io, api: Router) -> Router {
+    let routes = health::routes(io)
+        .merge(io.router())
+        .merge(io.channel_router())
+        .merge(api);
     if config.dev {
         routes.merge(demo::routes(&config.auth))
     } else {

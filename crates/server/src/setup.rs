@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use tidings::{Io, Tidings};
+use axum::Router;
+use tidings::{Io, Recovery, Retention, Tidings};
 
 use crate::access::Access;
+use crate::api;
 use crate::client::{self, Door};
 use crate::config::{Config, Limits};
 use crate::events;
+use crate::rules::History;
 
-/// The server's Socket.IO, ready to be served.
+/// The server, and the routes of its API.
 ///
 /// # Errors
-/// When the system has no thread or file descriptor left.
-pub(crate) fn io(config: &Config) -> anyhow::Result<Io> {
+/// When the store can't be opened, or the system has no thread or file descriptor left.
+pub(crate) fn server(config: &Config) -> anyhow::Result<(Io, Router)> {
     let access = Arc::new(Access {
         rules: config.rules.clone(),
         subscriptions_max: config.limits.subscriptions,
@@ -23,6 +26,7 @@ pub(crate) fn io(config: &Config) -> anyhow::Result<Io> {
         .limits(limits(&config.limits))
         .handshake_timeout(config.limits.handshake)
         .with_metadata()
+        .recovery(Recovery::default().window(config.limits.session))
         .report_errors(true)
         .forget_headers()
         .state(Arc::clone(&access));
@@ -38,14 +42,37 @@ pub(crate) fn io(config: &Config) -> anyhow::Result<Io> {
     if config.dev {
         builder = builder.loopback_only();
     }
+    if let Some(folder) = &config.data {
+        let rules = config.rules.clone();
+        builder = builder
+            .store(folder)
+            .durability(config.durability)
+            .history(move |channel| rules.history(channel).map(retention));
+    }
     let io = builder.try_build()?;
-    client::register(&io, Door::new(config), &access);
+    let door = Arc::new(Door::new(config));
+    client::register(&io, &door, &access);
     events::register(&io);
     io.on_error(|socket, error| match error.source() {
         Some(_) => tracing::error!(socket, %error, "an event could not be handled"),
         None => tracing::debug!(socket, %error, "an event was refused"),
     });
-    Ok(io)
+    let api = api::routes(config, &io, &door, &access);
+    Ok((io, api))
+}
+
+fn retention(history: History) -> Retention {
+    let mut retention = Retention::new();
+    if let Some(events) = history.keep {
+        retention = retention.keep(events);
+    }
+    if let Some(time) = history.time {
+        retention = retention.time(time);
+    }
+    if let Some(bytes) = history.bytes {
+        retention = retention.bytes(bytes);
+    }
+    retention
 }
 
 /// Where zero means no limit and the library has no word for that, there is a number that nobody reaches.

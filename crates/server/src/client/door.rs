@@ -10,7 +10,7 @@ use tidings::{Code, Error, Handshake, Result};
 use super::seats::Seats;
 use super::{Client, User};
 use crate::config::Config;
-use crate::token::Verifier;
+use crate::token::{Claims, Verifier};
 
 /// Decides who comes in.
 pub(crate) struct Door {
@@ -33,17 +33,11 @@ impl Door {
     /// Lets a client in, or says why not.
     ///
     /// # Errors
-    /// With the code of what is wrong with the token; `too_many_connections` when its user has no seat left.
+    /// As [`Door::check`]; `too_many_connections` when its user has no seat left.
     pub(crate) fn admit(&self, handshake: &Handshake) -> Result<Client> {
-        let token = match handshake.token() {
-            Ok(token) => token,
-            Err(_) if self.anonymous && !shows_something(handshake) => return Ok(Client::new(None)),
-            Err(error) => return Err(error),
+        let Some(claims) = self.check(handshake)? else {
+            return Ok(Client::new(None));
         };
-        let claims = self
-            .verifier
-            .verify(token)
-            .map_err(|error| Error::with_code(error.code(), error.to_string()))?;
         let sub: Arc<str> = Arc::from(claims.sub.as_str());
         let seat = self.seats.take(&sub).ok_or_else(|| {
             Error::coded(
@@ -58,6 +52,22 @@ impl Door {
             claims,
             _seat: seat,
         })))
+    }
+
+    /// Who somebody is by the token, without letting anybody in; none for who needs no token and has none.
+    ///
+    /// # Errors
+    /// With the code of what is wrong with the token.
+    pub(crate) fn check(&self, handshake: &Handshake) -> Result<Option<Claims>> {
+        let token = match handshake.token() {
+            Ok(token) => token,
+            Err(_) if self.anonymous && !shows_something(handshake) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let claims = self.verifier.verify(token);
+        claims
+            .map(Some)
+            .map_err(|error| Error::with_code(error.code(), error.to_string()))
     }
 }
 

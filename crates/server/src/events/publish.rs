@@ -1,11 +1,10 @@
-//! `publish` (channel, event, data): everyone who is subscribed there gets it, the data as it was sent.
+//! `publish` (channel, event, data, options): everyone who is subscribed there gets it, the data as it was sent.
 
 use std::sync::Arc;
 
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tidings::{Error, Event, EventId, Io, Raw, Result, Socket, State};
+use tidings::{Event, EventId, Io, Raw, Result, Socket, State};
 
 use super::arguments::Arguments;
 use crate::access::Access;
@@ -15,7 +14,8 @@ use crate::rules::Action;
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Options {
-    key: Option<IgnoredAny>,
+    /// The same content is published once under one key.
+    key: Option<String>,
     /// It may be lost, and is not kept.
     volatile: Option<bool>,
 }
@@ -43,11 +43,6 @@ pub(super) async fn publish(
     let name: String = arguments.next("an event's name")?;
     let data = arguments.next_raw();
     let options: Options = arguments.options()?;
-    if options.key.is_some() {
-        return Err(Error::new(
-            "`key` comes with a later version: this one can't recognise what it has already",
-        ));
-    }
     let client = socket.user();
     access.check_for_socket(&io, Action::Publish, &channel, client.claims())?;
     let mut to = io.to(&channel);
@@ -57,11 +52,14 @@ pub(super) async fn publish(
     if options.volatile == Some(true) {
         to = to.volatile();
     }
+    if let Some(key) = options.key {
+        to = to.key(key);
+    }
     let data = data.as_deref().unwrap_or(RawValue::NULL);
-    let id = to.emit(&name, Raw::new(data, event.attachments())).await?;
+    let receipt = to.emit(&name, Raw::new(data, event.attachments())).receipt().await?;
     Ok(Answer {
         ok: true,
-        id,
-        duplicate: false,
+        id: receipt.map(|receipt| receipt.id),
+        duplicate: receipt.is_some_and(|receipt| receipt.duplicate),
     })
 }

@@ -1,13 +1,13 @@
-//! `subscribe` (channel or list of channels): from now on the client gets what is published there.
+//! `subscribe` (channel or list of channels, options): from now on the client gets what is published there, and with
+//! `since` first what was published after that event.
 
 use std::sync::Arc;
 
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use tidings::{Code, Error, EventId, Io, Result, Socket, State};
 
-use super::Channels;
 use super::arguments::Arguments;
+use super::{Channels, parse_id};
 use crate::access::Access;
 use crate::client::Client;
 use crate::rules::Action;
@@ -15,14 +15,15 @@ use crate::rules::Action;
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Options {
-    since: Option<IgnoredAny>,
+    /// The last id that the client has seen, on whatever transport.
+    since: Option<String>,
 }
 
 /// The answer.
 #[derive(Serialize)]
 pub(super) struct Subscribed {
     ok: bool,
-    /// What is published after this event reaches the client.
+    /// What is published after this event reaches the client: `since` where it is known, else the newest event.
     cursor: EventId,
 }
 
@@ -35,11 +36,7 @@ pub(super) async fn subscribe(
 ) -> Result<Subscribed> {
     let channels = arguments.next::<Channels>(Channels::EXPECTED)?.into_list();
     let options: Options = arguments.options()?;
-    if options.since.is_some() {
-        return Err(Error::new(
-            "`since` comes with a later version: this one can't replay what was missed",
-        ));
-    }
+    let since = options.since.as_deref().map(parse_id).transpose()?;
     let client = socket.user();
     let decisions = channels
         .iter()
@@ -54,16 +51,56 @@ pub(super) async fn subscribe(
         return Err(Error::coded(Code::TooManyChannels, message));
     }
     // Before the first join: what is published in between comes after it.
-    let cursor = io.cursor();
+    let tail = io.cursor();
     for (channel, decision) in channels.iter().zip(decisions) {
         let present = client.user.as_ref().filter(|_| decision.presence);
         if !client.subscriptions.lock().add(channel, present.is_some()) {
             continue;
         }
-        socket.try_join(channel)?;
+        if since.is_none() {
+            socket.try_join(channel)?;
+        }
         if let Some(user) = present {
             io.presence().enter(channel, &user.sub, user.info.clone())?;
         }
     }
-    Ok(Subscribed { ok: true, cursor })
+    if let Some(since) = since {
+        socket.join_since(&channels, since)?;
+    }
+    Ok(Subscribed {
+        ok: true,
+        cursor: since.map_or(tail, |since| replayed_from(since, tail)),
+    })
+}
+
+/// Where the client stands: what is not of this log, or from its future, is of no use as a cursor.
+fn replayed_from(since: EventId, tail: EventId) -> EventId {
+    if since.epoch() == tail.epoch() && since.seq() <= tail.seq() {
+        since
+    } else {
+        start(tail)
+    }
+}
+
+/// Before the first event of the log.
+fn start(tail: EventId) -> EventId {
+    format!("{}-0", tail.epoch().as_str()).parse().unwrap_or(tail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_id_of_this_log_is_a_cursor() {
+        for (since, expected) in [
+            ("aaaaaaaa-3", "aaaaaaaa-3"),
+            ("aaaaaaaa-9", "aaaaaaaa-9"),
+            ("aaaaaaaa-10", "aaaaaaaa-0"),
+            ("bbbbbbbb-3", "aaaaaaaa-0"),
+        ] {
+            let tail = "aaaaaaaa-9".parse().unwrap();
+            assert_eq!(replayed_from(since.parse().unwrap(), tail).to_string(), expected);
+        }
+    }
 }

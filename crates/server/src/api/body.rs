@@ -1,0 +1,77 @@
+//! The body of a request, read to its end but not past what it may have.
+
+use axum::body::{Body, Bytes};
+use bytes::BytesMut;
+use http_body_util::BodyExt as _;
+use tidings::{Code, Error, Result};
+
+use super::too_large;
+
+/// What is read of a body that is too long, over what it may have: a client that is cut off while it sends might miss
+/// the answer.
+const DISCARDED_BYTES_MAX: usize = 4_000_000;
+
+/// The whole body.
+///
+/// # Errors
+/// `too_large` when it has more than `limit` bytes; `bad_request` when it ends early.
+pub(super) async fn read(mut body: Body, limit: usize) -> Result<Bytes> {
+    let mut kept = BytesMut::new();
+    let mut seen: usize = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Error::new("the body could not be read to its end"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        seen = seen.saturating_add(data.len());
+        if seen <= limit {
+            kept.extend_from_slice(&data);
+        } else {
+            kept = BytesMut::new();
+            if seen - limit > DISCARDED_BYTES_MAX {
+                break;
+            }
+        }
+    }
+    if seen > limit {
+        return Err(too_large("the body", limit));
+    }
+    Ok(kept.freeze())
+}
+
+/// A value in JSON.
+///
+/// # Errors
+/// `invalid_json` when it is none; `bad_request` when it is not of the expected shape.
+pub(super) fn parse<'a, T: serde::Deserialize<'a>>(json: &'a [u8]) -> Result<T> {
+    serde_json::from_slice(json).map_err(|error| {
+        let problem = error.to_string();
+        if error.is_data() {
+            // Where in the text it is says little to who made it from an object.
+            let problem = problem.split(" at line ").next().unwrap_or_default().to_owned();
+            Error::new(problem)
+        } else {
+            Error::coded(Code::InvalidJson, format!("the body is no JSON: {problem}"))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_may_be_as_long_as_the_limit_and_no_longer() {
+        for (bytes, fits) in [(0, true), (10, true), (11, false), (5_000_000, false)] {
+            let body = Body::from(vec![b'x'; bytes]);
+            match read(body, 10).await {
+                Ok(read) => assert!(fits && read.len() == bytes),
+                Err(error) => assert!(!fits && error.code() == "too_large", "{bytes} {error}"),
+            }
+        }
+        let pieces = [b"abc".as_slice(), b"defghij", b"k"].map(Ok::<_, std::io::Error>);
+        let body = Body::from_stream(futures_util::stream::iter(pieces));
+        assert_eq!(read(body, 10).await.unwrap_err().code(), "too_large");
+        let broken = [Ok(b"abc".as_slice()), Err(std::io::Error::other("cut"))];
+        let body = Body::from_stream(futures_util::stream::iter(broken));
+        assert_eq!(read(body, 10).await.unwrap_err().code(), "bad_request");
+    }
+}

@@ -1,0 +1,64 @@
+//! `GET /api/v1/channels/{channel}/history`: what a channel retains, a page at a time, forward or backward.
+//!
+//! A key of the server API may ask, and so may a user who may subscribe there, by token.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{Request, header};
+use axum::response::IntoResponse;
+use tidings::{Error, Result};
+
+use super::{Api, bearer, parameters};
+use crate::access::check_name;
+use crate::events::parse_id;
+use crate::rules::Action;
+
+/// Events on a page unless the request says how many.
+pub(crate) const EVENTS: usize = 50;
+
+/// Events on a page at the most.
+pub(crate) const EVENTS_MAX: usize = 1_000;
+
+pub(super) async fn history(
+    State(api): State<Arc<Api>>,
+    channel: Result<Path<String>, PathRejection>,
+    request: Request<Body>,
+) -> Result<impl IntoResponse> {
+    let Path(channel) = channel.map_err(|_| Error::new("the channel's name in the path is not UTF-8"))?;
+    let request = request.map(drop);
+    authorize(&api, &request, &channel)?;
+    let query = request.uri().query().unwrap_or_default();
+    let [before, after, limit] = parameters::named(query, ["before", "after", "limit"])?;
+    let mut page = api
+        .io
+        .history(&channel)
+        .limit(parameters::limit(limit.as_deref(), EVENTS, EVENTS_MAX)?);
+    if let Some(before) = &before {
+        page = page.before(parse_id(before)?);
+    }
+    if let Some(after) = &after {
+        page = page.after(parse_id(after)?);
+    }
+    let headers = [
+        (header::CACHE_CONTROL, "private, no-cache"),
+        (header::VARY, "Authorization, Cookie"),
+    ];
+    Ok((headers, Json(page.await?)))
+}
+
+/// Whether who asks may read the channel.
+fn authorize(api: &Api, request: &Request<()>, channel: &str) -> Result<()> {
+    let headers = request.headers();
+    if bearer(headers).is_some_and(|shown| api.keys.find(shown).is_some()) {
+        api.reading_key(headers)?;
+        return check_name(channel);
+    }
+    let claims = api.door.check(&api.io.handshake(request))?;
+    api.access
+        .check_for_socket(&api.io, Action::History, channel, claims.as_ref())
+        .map(drop)
+}
