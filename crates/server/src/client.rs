@@ -88,6 +88,10 @@ pub(crate) fn register(io: &Io, door: &Arc<Door>, access: &Arc<Access>) {
 
     // Who comes without Socket.IO is let in by the same door, and asks for channels by the same rules.
     io.identify_some(Client::identity);
+    let recovering = Arc::clone(access);
+    io.recover_room(async move |client: Arc<Client>, room: Arc<str>| {
+        recovering.check(Action::Subscribe, &room, client.claims()).is_ok()
+    });
     let access = Arc::clone(access);
     io.authorize(async move |client: Arc<Client>, action, channel: Arc<str>| {
         let decision = access.check(Action::of(action)?, &channel, client.claims())?;

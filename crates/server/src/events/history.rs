@@ -19,7 +19,7 @@ struct Options {
     before: Option<String>,
     /// Events after this one.
     after: Option<String>,
-    limit: Option<u64>,
+    limit: Option<usize>,
 }
 
 /// The answer.
@@ -42,11 +42,10 @@ pub(super) async fn history(
     let channel: String = arguments.next("a channel's name")?;
     let options: Options = arguments.options()?;
     access.check_for_socket(&io, Action::History, &channel, socket.user().claims())?;
-    let limit = match options.limit {
-        None => EVENTS,
-        Some(0) => return Err(Error::new("`limit` is at least 1")),
-        Some(limit) => usize::try_from(limit).unwrap_or(EVENTS_MAX).min(EVENTS_MAX),
-    };
+    let limit = options.limit.unwrap_or(EVENTS);
+    if !(1..=EVENTS_MAX).contains(&limit) {
+        return Err(Error::new(format!("`limit` is a number from 1 to {EVENTS_MAX}")));
+    }
     let mut query = io.history(&channel).limit(limit);
     if let Some(before) = &options.before {
         query = query.before(parse_id(before)?);

@@ -50,22 +50,25 @@ pub(super) async fn subscribe(
         let message = format!("a client may have {} subscriptions", access.subscriptions_max);
         return Err(Error::coded(Code::TooManyChannels, message));
     }
-    // Before the first join: what is published in between comes after it.
+    // Where the client stands: what is kept by now is before it.
     let tail = io.cursor();
+    let mut new = Vec::new();
     for (channel, decision) in channels.iter().zip(decisions) {
         let present = client.user.as_ref().filter(|_| decision.presence);
         if !client.subscriptions.lock().add(channel, present.is_some()) {
             continue;
         }
-        if since.is_none() {
-            socket.try_join(channel)?;
-        }
+        new.push(channel);
         if let Some(user) = present {
             io.presence().enter(channel, &user.sub, user.info.clone())?;
         }
     }
-    if let Some(since) = since {
-        socket.join_since(&channels, since)?;
+    match since {
+        Some(since) => socket.join_since(&channels, since)?,
+        // Not `join`, which begins with what is published from now on: what is being written to the disk right now comes
+        // after the cursor too.
+        None if !new.is_empty() => socket.join_since(&new, tail)?,
+        None => {}
     }
     Ok(Subscribed {
         ok: true,
