@@ -106,7 +106,7 @@ pub(crate) struct Stored {
     user: Option<Arc<str>>,
     /// The public id of its socket.
     pub(crate) id: Box<str>,
-    /// It has all events of its rooms up to here, or must not get them: where a client stands that has seen none.
+    /// It must not get what everyone in the namespace got up to here.
     pub(crate) start: u64,
     pub(crate) rooms: Vec<Room>,
     pub(crate) values: HashMap<TypeId, Value>,
@@ -468,10 +468,11 @@ pub(crate) async fn recover(
             },
         );
     }
+    // Each room has its own beginning too, which may be before the socket's: see `Socket::join_since`.
     let cursor = match offset {
-        None => Some(stored.start),
+        None => Some(0),
         Some(id) => match server.hub.log.check(id) {
-            Since::Known(seq) => Some(seq.max(stored.start)),
+            Since::Known(seq) => Some(seq),
             Since::Unknown => None,
         },
     };

@@ -218,17 +218,18 @@ impl SocketInner {
             Phase::Connected => self.server.hub.log.assigned(),
             _ => ENTERING,
         };
-        let room = Room {
-            channel: channel.clone(),
-            joined_at,
-        };
+        self.push_room(state, channel.clone(), joined_at);
+        true
+    }
+
+    fn push_room(&self, state: &mut State, channel: Channel, joined_at: u64) {
+        let room = Room { channel, joined_at };
         if state.phase == Phase::Connected
             && let (Some(sessions), Some(pid)) = (&self.server.sessions, self.pid)
         {
             sessions.joined(pid, &room);
         }
         state.rooms.push(room);
-        true
     }
 
     /// Enters rooms, and gets what came after `since` there.
@@ -237,8 +238,16 @@ impl SocketInner {
         if state.phase != Phase::Connected {
             return;
         }
+        let from = match since {
+            Since::Known(seq) => seq,
+            Since::Unknown => 0,
+        };
         for channel in &channels {
-            self.add_room(&mut state, channel);
+            // Who is cut before all of it came gets the rest when it comes back.
+            let known = state.rooms.iter().position(|room| room.channel == *channel);
+            let before = known.map(|at| state.rooms.swap_remove(at).joined_at);
+            let joined_at = before.map_or(from, |before| before.min(from));
+            self.push_room(&mut state, channel.clone(), joined_at);
         }
         self.command(Command::JoinSince {
             socket: Arc::clone(self),
