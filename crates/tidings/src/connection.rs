@@ -9,6 +9,7 @@ use tidings_protocol::engineio::RECORD_SEPARATOR;
 use tidings_protocol::websocket::Decoder;
 use tokio::sync::oneshot;
 
+use crate::channel::Channel;
 use crate::handshake::Opening;
 use crate::hub::Permit;
 use crate::outbox::Outbox;
@@ -43,8 +44,8 @@ pub(crate) struct Connection {
     pub(crate) pace: Pace,
     /// While lagging: the page that is being read from the store for it.
     pub(crate) page: Option<u32>,
-    /// The client knows that it has a gap in all of its channels: the next page need not say so.
-    pub(crate) gap_told: bool,
+    /// While lagging: the channels of which the client was told that it has a gap, and has got nothing since.
+    pub(crate) gaps_told: Vec<Channel>,
     pub(crate) phase: Phase,
     /// It is in the shard's list of connections to write to.
     pub(crate) dirty: bool,

@@ -195,6 +195,11 @@ impl Shard {
             since_ms: now_ms,
             shut: false,
         };
+        // A poll that lags can't say where its client stands: the log is asked instead.
+        let farewell = match (&connection.transport, connection.pace) {
+            (Transport::Waiter(_), Pace::Lagging { .. }) => Farewell::None,
+            _ => farewell,
+        };
         connection.pace = Pace::Live;
         for (_, chunk) in std::mem::take(&mut connection.deferred) {
             connection.outbox.push(chunk);

@@ -20,7 +20,7 @@ pub(crate) struct NewWaiter {
     pub(crate) after: u64,
     pub(crate) limit: PageLimit,
     pub(crate) permit: Permit,
-    /// For the answer's body. Dropped, the client polls again from where it was.
+    /// For the answer's body. Dropped, the log is asked what came.
     pub(crate) reply: oneshot::Sender<Bytes>,
 }
 
@@ -50,16 +50,17 @@ impl Shard {
         }
     }
 
-    /// Answers with nothing but the cursor.
+    /// Answers with the event that has come, else with nothing but the cursor.
     pub(crate) fn answer_waiter(&mut self, index: u32) {
         let next = self.server.hub.id(self.position).to_string();
-        let mut body = Vec::new();
-        wire::poll_answer(&mut body, &[], &next, &[]);
+        let mut empty = Vec::new();
+        wire::poll_answer(&mut empty, &[], &next, &[]);
         if let Some(connection) = self.at(index)
             && let Transport::Waiter(reply) = &mut connection.transport
             && let Some(reply) = reply.take()
         {
-            let _ = reply.send(body.into());
+            let event = connection.outbox.pop();
+            let _ = reply.send(event.unwrap_or_else(|| empty.into()));
         }
         self.remove(index);
     }

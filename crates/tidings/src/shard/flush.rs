@@ -106,6 +106,11 @@ impl Shard {
         let Pace::Lagging { from } = connection.pace else {
             return true;
         };
+        if matches!(connection.transport, Transport::Waiter(_)) {
+            // The log is asked instead.
+            self.end(index, Reason::TransportClose, Farewell::None);
+            return false;
+        }
         if connection.page.is_some() {
             return false;
         }
@@ -176,10 +181,12 @@ impl Shard {
         let Pace::Lagging { from } = self.connections[index as usize].pace else {
             return;
         };
-        let told = std::mem::take(&mut self.connections[index as usize].gap_told);
-        if !page.gaps.is_empty() && !told {
-            let channels: Vec<&Channel> = page.gaps.iter().map(|gap| &cursors[*gap].channel).collect();
-            self.tell_gap(index, &channels, from);
+        let connection = &mut self.connections[index as usize];
+        let gaps = page.gaps.iter().map(|gap| &cursors[*gap].channel);
+        let untold: Vec<&Channel> = gaps.filter(|channel| !connection.gaps_told.contains(channel)).collect();
+        if !untold.is_empty() {
+            connection.gaps_told.extend(untold.iter().copied().cloned());
+            self.tell_gap(index, &untold, from);
         }
         for (cursor, event) in &page.events {
             self.release_deferred(index, event.seq - 1);
@@ -193,10 +200,15 @@ impl Shard {
                 wire::event(wire, event, channel, envelope, server.hub.epoch, None)
             });
             connection.outbox.push(chunk);
+            // What is lost after this one is another gap.
+            connection
+                .gaps_told
+                .retain(|channel| !event.draft.channels.contains(channel));
         }
         if page.next >= self.position {
             self.release_deferred(index, u64::MAX);
             self.connections[index as usize].pace = Pace::Live;
+            self.connections[index as usize].gaps_told = Vec::new();
         } else {
             self.connections[index as usize].pace = Pace::Lagging { from: page.next };
         }

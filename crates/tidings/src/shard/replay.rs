@@ -29,7 +29,7 @@ impl Shard {
         self.set_back(index, &starts, from);
         if since == Since::Unknown {
             if let Some(connection) = self.at(index) {
-                connection.gap_told = true;
+                connection.gaps_told.extend_from_slice(channels);
             }
             self.tell_gap(index, &channels.iter().collect::<Vec<_>>(), 0);
         }
@@ -56,6 +56,7 @@ impl Shard {
         };
         // What is being read is for other cursors.
         connection.page = None;
+        connection.gaps_told = Vec::new();
         self.mark_dirty(index);
     }
 

@@ -152,7 +152,7 @@ impl Shard {
             outbox: Outbox::default(),
             pace: Pace::Live,
             page: None,
-            gap_told: false,
+            gaps_told: Vec::new(),
             phase: Phase::Open,
             dirty: false,
             blocked: false,

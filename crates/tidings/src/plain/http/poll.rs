@@ -13,12 +13,11 @@ use tokio::sync::oneshot;
 use super::request::Query;
 use super::{admit, engine};
 use crate::channel::Channel;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::hub::Permit;
 use crate::limits::{HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX};
-use crate::log::{From, Log, PageLimit, Since};
-use crate::plain::history::page_limit;
+use crate::log::{Cursor, From, Log, Page, PageLimit, Since};
 use crate::plain::waiter::{self, NewWaiter};
 use crate::plain::{Granted, requests};
 use crate::random::RandomId;
@@ -35,7 +34,7 @@ struct Poll {
     channels: Vec<Granted>,
     since: Option<Since>,
     wait: Duration,
-    limit: Option<usize>,
+    limit: Option<u64>,
 }
 
 pub(super) async fn poll(State(server): State<Arc<Server>>, request: Request<Body>) -> Result<Response<Body>> {
@@ -46,10 +45,10 @@ pub(super) async fn poll(State(server): State<Arc<Server>>, request: Request<Bod
         None => None,
     };
     let wait = query.number("wait")?.unwrap_or(WAIT_SECONDS).min(WAIT_SECONDS_MAX);
-    let limit = match query.number("limit")? {
-        Some(limit) => Some(page_limit(Some(limit))?.events),
-        None => None,
-    };
+    let limit = query.number("limit")?;
+    if limit == Some(0) {
+        return Err(Error::new("`limit` is at least 1"));
+    }
     let permit = server.hub.admit(engine::client_address(&server, &request))?;
     let sid = RandomId::new();
     let (_visitor, channels) = admit(&server, sid, &request, &query.channels).await?;
@@ -70,7 +69,7 @@ impl Poll {
     /// What came after a cursor, now or within the wait.
     async fn after(self, server: &Arc<Server>, sid: RandomId, permit: Permit, since: Since) -> Result<Response<Body>> {
         let limit = PageLimit {
-            events: self.limit.unwrap_or(HISTORY_EVENTS_MAX),
+            events: self.limit.map_or(HISTORY_EVENTS_MAX, events_max),
             bytes: HISTORY_BYTES_MAX,
         };
         let after = match since {
@@ -78,15 +77,8 @@ impl Poll {
             Since::Unknown => 0,
         };
         let until = server.hub.log.position();
-        let cursors = waiter::cursors(&self.channels, after);
-        let mut page = match server.hub.log.read_tail(&cursors, until, limit) {
-            Some(page) => page,
-            None => {
-                let cursors = cursors.clone();
-                let read = move |log: &dyn Log| log.read(&cursors, until, limit);
-                server.hub.read(read).await?
-            }
-        };
+        let mut cursors = waiter::cursors(&self.channels, after);
+        let mut page = read(server, &cursors, until, limit).await?;
         if since == Since::Unknown {
             page.gaps = (0..cursors.len()).collect();
         }
@@ -114,7 +106,15 @@ impl Poll {
             }
         };
         std::mem::forget(gone);
-        Ok(long(body.unwrap_or_else(|_| empty(server, until))))
+        if let Ok(body) = body {
+            return Ok(long(body));
+        }
+        // Its shard fell behind, or has ended: what came is in the log.
+        for cursor in &mut cursors {
+            cursor.after = until;
+        }
+        let page = read(server, &cursors, server.hub.log.position(), limit).await?;
+        Ok(long(waiter::answer(server, &cursors, &page)))
     }
 
     /// The newest events of each channel.
@@ -133,7 +133,7 @@ impl Poll {
             return Ok(with_etag(short(Bytes::new()), &etag, StatusCode::NOT_MODIFIED));
         }
         let limit = PageLimit {
-            events: self.limit.unwrap_or(1),
+            events: self.limit.map_or(1, events_max),
             bytes: HISTORY_BYTES_MAX,
         };
         let events = hub.read(move |log| newest(log, &channels, tail, limit)).await?;
@@ -153,6 +153,17 @@ impl Poll {
     }
 }
 
+/// What came after the cursors.
+async fn read(server: &Server, cursors: &[Cursor], until: u64, limit: PageLimit) -> Result<Page> {
+    match server.hub.log.read_tail(cursors, until, limit) {
+        Some(page) => Ok(page),
+        None => {
+            let cursors = cursors.to_vec();
+            server.hub.read(move |log| log.read(&cursors, until, limit)).await
+        }
+    }
+}
+
 /// The newest events of several channels, in one order, each once.
 fn newest(log: &dyn Log, channels: &[Channel], tail: u64, limit: PageLimit) -> Result<Vec<(Channel, Arc<Event>)>> {
     let mut events: Vec<(Channel, Arc<Event>)> = Vec::new();
@@ -163,6 +174,12 @@ fn newest(log: &dyn Log, channels: &[Channel], tail: u64, limit: PageLimit) -> R
     events.sort_by_key(|(_, event)| event.seq);
     events.dedup_by_key(|(_, event)| event.seq);
     Ok(events)
+}
+
+fn events_max(limit: u64) -> usize {
+    usize::try_from(limit)
+        .unwrap_or(HISTORY_EVENTS_MAX)
+        .min(HISTORY_EVENTS_MAX)
 }
 
 /// Whether the client has this version (RFC 9110, section 13.1.2: weak comparison).
