@@ -104,15 +104,16 @@ export async function startApp(kind = target, options = {}) {
   return app;
 }
 
-// Starts `tidings ARGS`; nothing is awaited but the spawn.
-export function runBinary(args, env = {}) {
+// Starts `tidings ARGS`; nothing is awaited but the spawn. `through` stands before the command, a tracer for example.
+export function runBinary(args, env = {}, through = []) {
   const lack = missing("binary");
   if (lack) throw new Error(lack);
-  return new Process(binary, args, env);
+  const [command, ...rest] = [...through, binary, ...args];
+  return new Process(command, rest, env);
 }
 
 // Starts `tidings serve`, with a config (TOML text) or --dev, until it is ready.
-export async function startServer({ config, args = [], env = {}, listen = "127.0.0.1:0" } = {}) {
+export async function startServer({ config, args = [], env = {}, listen = "127.0.0.1:0", through } = {}) {
   const all = ["serve", "--listen", listen, ...args];
   let place;
   if (config === undefined) all.push("--dev");
@@ -121,7 +122,7 @@ export async function startServer({ config, args = [], env = {}, listen = "127.0
     writeFileSync(join(place, "tidings.toml"), config);
     all.push("--config", join(place, "tidings.toml"));
   }
-  const server = runBinary(all, env);
+  const server = runBinary(all, env, through);
   if (place) server.exited.then(() => rmSync(place, { recursive: true }));
   server.url = (await server.line(/^tidings ready (http:\/\/\S+)$/))[1];
   server.port = Number(new URL(server.url).port);
