@@ -20,7 +20,6 @@ mod read;
 mod record;
 mod recorder;
 mod report;
-mod sse;
 mod stock;
 mod verify;
 

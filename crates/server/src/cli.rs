@@ -2,6 +2,9 @@
 
 mod check;
 mod issue;
+mod publish;
+mod remote;
+mod subscribe;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,6 +14,8 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use check::{check, example};
 pub(crate) use issue::issue;
+pub(crate) use publish::{Publish, publish};
+pub(crate) use subscribe::{Subscribe, subscribe};
 
 use crate::bench::Bench;
 use crate::rules::Pattern;
@@ -44,6 +49,16 @@ pub(crate) enum Command {
     /// The key is `hs256` in `[auth]` of the configuration, or TIDINGS_AUTH__HS256 in the environment. Where the
     /// configuration wants an audience or an issuer, the token names the first of each.
     Token(Token),
+    /// Publish an event
+    ///
+    /// Prints its id, whether it had been published before under its key, and what it survives: as JSON into a pipe, as
+    /// a sentence on a terminal.
+    Publish(Publish),
+    /// Print what is published, a line an event
+    ///
+    /// JSON lines into a pipe, something to read on a terminal; notes about the connection go to stderr. It comes back by
+    /// itself when the connection is lost, and prints what it missed, until SIGINT or SIGTERM ends it.
+    Subscribe(Subscribe),
     /// Measure a server, or prove its promises: loss, repeats and order are checked
     ///
     /// Without --url it starts a server of its own. With --verify that one is killed and its clients are cut and
@@ -135,10 +150,8 @@ pub(crate) enum Exit {
     /// 2: wrong usage.
     Usage = 2,
     /// 3: the server refused.
-    #[allow(dead_code, reason = "for commands that talk to a server")]
     Refused = 3,
     /// 4: no server there.
-    #[allow(dead_code, reason = "for commands that talk to a server")]
     Unreachable = 4,
 }
 
@@ -235,7 +248,12 @@ mod tests {
         let long = format!("token --user {}", "x".repeat(251));
         for (line, part) in [
             ("serve --nonsense", "--nonsense"),
-            ("publish a b c", "publish"),
+            ("publish a b", "<JSON>"),
+            ("publish a b 1 --url localhost", "http://127.0.0.1:8080"),
+            ("subscribe", "<CHANNEL>"),
+            ("subscribe a --since yesterday", "not an event id"),
+            ("subscribe a --transport pigeon", "ws, sse, poll"),
+            ("subscribe a --url http://u:p@a", "names a user"),
             ("token", "--user"),
             (&*long, "250 bytes"),
             ("token --user ann --subscribe **", "side by side"),

@@ -7,6 +7,7 @@ mod cli;
 mod client;
 mod config;
 mod demo;
+mod event_stream;
 mod events;
 mod health;
 mod log;
@@ -33,6 +34,8 @@ fn main() -> ExitCode {
     let environment = Environment::of_process();
     let answer = match Cli::parse().command {
         Command::Serve(options) => serve::serve(&options, environment).map(|()| None),
+        Command::Publish(options) => cli::publish(&options).map(|()| None),
+        Command::Subscribe(options) => cli::subscribe(options).map(|()| None),
         Command::Bench(options) => bench::bench(&options).map(|()| None),
         Command::Token(token) => cli::issue(&token, environment).map(Some),
         Command::Config(ConfigCommand::Check(check)) => cli::check(&check, environment).map(Some),

@@ -9,7 +9,7 @@ use http_body_util::BodyExt as _;
 use super::{Seat, pause};
 use crate::bench::http::{Http, query};
 use crate::bench::recorder::{WireEvent, WireGap};
-use crate::bench::sse::{Dispatch, EventStream};
+use crate::event_stream::{Dispatch, EventStream};
 
 /// What browsers wait before they connect again, until they are told otherwise.
 const RETRY_MS: u64 = 3_000;

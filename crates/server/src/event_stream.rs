@@ -2,7 +2,7 @@
 
 /// Reads a stream, however its bytes are cut.
 #[derive(Debug, Default)]
-pub(super) struct EventStream {
+pub(crate) struct EventStream {
     line: Vec<u8>,
     /// Whether the last byte was a CR: a LF behind it belongs to the same line end.
     after_cr: bool,
@@ -12,29 +12,29 @@ pub(super) struct EventStream {
     /// The id of the message that is being read, which outlives it.
     id: String,
     /// What `retry:` said last, in milliseconds.
-    pub(super) retry_ms: Option<u64>,
+    pub(crate) retry_ms: Option<u64>,
 }
 
 /// An empty line came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Dispatch {
+pub(crate) struct Dispatch {
     /// What `lastEventId` now is; empty when none was ever given.
-    pub(super) last_id: String,
+    pub(crate) last_id: String,
     /// The message, if there was one: a bare `id:` has none, and fires nothing.
-    pub(super) message: Option<Message>,
+    pub(crate) message: Option<Message>,
 }
 
 /// A message that fires.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Message {
+pub(crate) struct Message {
     /// The event's type, `message` by default.
-    pub(super) name: String,
-    pub(super) data: String,
+    pub(crate) name: String,
+    pub(crate) data: String,
 }
 
 impl EventStream {
     /// A new connection that goes on where an earlier one was.
-    pub(super) fn after(last_id: &str) -> Self {
+    pub(crate) fn after(last_id: &str) -> Self {
         Self {
             id: last_id.to_owned(),
             ..Self::default()
@@ -42,7 +42,7 @@ impl EventStream {
     }
 
     /// Takes the next bytes and gives what they complete.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Vec<Dispatch> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<Dispatch> {
         let mut done = Vec::new();
         for byte in bytes {
             let after_cr = std::mem::take(&mut self.after_cr);

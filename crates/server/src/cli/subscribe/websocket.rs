@@ -1,0 +1,124 @@
+//! Over `/ws`.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde::Deserialize;
+use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::End;
+use super::screen;
+use super::session::{Event, Gap, Session};
+use crate::cli::remote::{Refusal, Remote, Trouble};
+
+/// Until the server says how often it shows that it is there.
+const HEARTBEAT: Duration = Duration::from_secs(25);
+
+#[derive(Deserialize)]
+struct Head {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Deserialize)]
+struct Welcome {
+    heartbeat_ms: u64,
+}
+
+#[derive(Deserialize)]
+struct Subscribed {
+    result: Cursor,
+}
+
+#[derive(Deserialize)]
+struct Cursor {
+    cursor: String,
+}
+
+#[derive(Deserialize)]
+struct Refused {
+    code: String,
+    message: String,
+}
+
+/// Reads until the connection ends.
+///
+/// # Errors
+/// Why it did.
+pub(super) async fn read(remote: &Remote, session: &mut Session) -> Result<(), End> {
+    let mut socket = remote.websocket("/ws").await?;
+    let mut subscribe = json!({ "type": "subscribe", "id": 1, "channels": session.channels() });
+    if let Some(since) = session.since() {
+        subscribe["since"] = json!(since);
+    }
+    socket
+        .send(Message::text(subscribe.to_string()))
+        .await
+        .map_err(|error| Trouble::Lost(error.to_string()))?;
+    let mut heartbeat = HEARTBEAT;
+    loop {
+        // Its pings arrive here too.
+        let Ok(message) = tokio::time::timeout(heartbeat * 2, socket.next()).await else {
+            return Err(Trouble::Lost("the server has gone silent".to_owned()).into());
+        };
+        match message {
+            Some(Ok(Message::Text(text))) => {
+                if let Some(ms) = take(remote, session, &text)? {
+                    heartbeat = Duration::from_millis(ms);
+                }
+            }
+            Some(Ok(Message::Close(frame))) => {
+                let code = frame.map_or(1005, |frame| u16::from(frame.code));
+                return Err(closed(code).into());
+            }
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(Trouble::Lost(error.to_string()).into()),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn closed(code: u16) -> Trouble {
+    let refused = |code: &str, detail: &str| {
+        Trouble::Refused(Refusal {
+            code: code.to_owned(),
+            detail: detail.to_owned(),
+        })
+    };
+    match code {
+        1012 => Trouble::Lost("the server is going down".to_owned()),
+        4401 => refused("token_expired", "the token has ended, or is no longer accepted"),
+        4403 => refused("forbidden", "the server has ended this user's connections"),
+        code => Trouble::Lost(format!("closed with {code}")),
+    }
+}
+
+/// Takes a message. Answers the heartbeat where it tells one.
+fn take(remote: &Remote, session: &mut Session, text: &str) -> Result<Option<u64>, End> {
+    fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, End> {
+        serde_json::from_str(text).map_err(|error| {
+            Trouble::Lost(format!(
+                "the server sent something that is no message of Tidings: {error}"
+            ))
+            .into()
+        })
+    }
+    match &*parse::<Head>(text)?.kind {
+        "event" => session.event(&parse::<Event>(text)?)?,
+        "gap" => session.gap(&parse::<Gap>(text)?),
+        "welcome" => return Ok(Some(parse::<Welcome>(text)?.heartbeat_ms)),
+        "ok" => {
+            let Subscribed { result } = parse(text)?;
+            session.entered(&remote.url(), "ws");
+            session.moved(&result.cursor);
+        }
+        "error" => {
+            let Refused { code, message } = parse(text)?;
+            return Err(Trouble::Refused(Refusal { code, detail: message }).into());
+        }
+        "expiring" => screen::note("the token ends in a minute"),
+        _ => {}
+    }
+    Ok(None)
+}
