@@ -63,47 +63,12 @@ pub(super) async fn subscribe(
             io.presence().enter(channel, &user.sub, user.info.clone())?;
         }
     }
-    match since {
+    let cursor = match since {
         Some(since) => socket.join_since(&channels, since)?,
         // Not `join`, which begins with what is published from now on: what is being written to the disk right now comes
         // after the cursor too.
         None if !new.is_empty() => socket.join_since(&new, tail)?,
-        None => {}
-    }
-    Ok(Subscribed {
-        ok: true,
-        cursor: since.map_or(tail, |since| replayed_from(since, tail)),
-    })
-}
-
-/// Where the client stands: what is not of this log, or from its future, is of no use as a cursor.
-fn replayed_from(since: EventId, tail: EventId) -> EventId {
-    if since.epoch() == tail.epoch() && since.seq() <= tail.seq() {
-        since
-    } else {
-        start(tail)
-    }
-}
-
-/// Before the first event of the log.
-fn start(tail: EventId) -> EventId {
-    format!("{}-0", tail.epoch().as_str()).parse().unwrap_or(tail)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_an_id_of_this_log_is_a_cursor() {
-        for (since, expected) in [
-            ("aaaaaaaa-3", "aaaaaaaa-3"),
-            ("aaaaaaaa-9", "aaaaaaaa-9"),
-            ("aaaaaaaa-10", "aaaaaaaa-0"),
-            ("bbbbbbbb-3", "aaaaaaaa-0"),
-        ] {
-            let tail = "aaaaaaaa-9".parse().unwrap();
-            assert_eq!(replayed_from(since.parse().unwrap(), tail).to_string(), expected);
-        }
-    }
+        None => tail,
+    };
+    Ok(Subscribed { ok: true, cursor })
 }

@@ -399,17 +399,22 @@ impl<U: Send + Sync + 'static> Socket<U> {
 
     /// Enters rooms and gets what was published there after an event, before anything new: for clients that come back and know
     /// the last id they have seen, on any transport. In a room it is in already that is replayed too. What is no longer
-    /// retained is told to the client with the event `gap` (`{channels, next}`) first.
+    /// retained is told to the client with the event `gap` (`{channels, next}`) first. Answers where the client stands: at
+    /// `since`, or before the first event where that is not an id of this log.
     ///
     /// # Errors
     /// `invalid_channel` when a name is empty, over 255 bytes, has control characters or begins with `/`; it is then in none of them.
-    pub fn join_since(&self, rooms: impl IntoIterator<Item = impl AsRef<str>>, since: EventId) -> Result<()> {
+    pub fn join_since(&self, rooms: impl IntoIterator<Item = impl AsRef<str>>, since: EventId) -> Result<EventId> {
         let namespace = &self.inner.namespace.path;
         let channels = rooms.into_iter().map(|room| Channel::room(namespace, room.as_ref()));
         let channels = channels.collect::<Result<Vec<_>>>()?;
         let since = self.inner.server.hub.log.check(since);
         self.inner.join_since(channels, since);
-        Ok(())
+        let hub = &self.inner.server.hub;
+        Ok(match since {
+            Since::Known(seq) => hub.id(seq),
+            Since::Unknown => hub.id(0),
+        })
     }
 
     /// Whether its client came back to it: rooms are as they were, and it gets what it missed before it hears that it is in.
