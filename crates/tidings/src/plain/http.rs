@@ -53,7 +53,12 @@ async fn check_origin(State(server): State<Arc<Server>>, request: Request<Body>,
         Err(reason) => return Error::coded(Code::OriginNotAllowed, reason).into_response(),
     };
     let Some(origin) = origin else {
-        return next.run(request).await;
+        let mut response = next.run(request).await;
+        // What a cache has of it is not for a page of another origin.
+        response
+            .headers_mut()
+            .append(header::VARY, HeaderValue::from_static("Origin"));
+        return response;
     };
     let mut response = if origin::is_preflight(request.method(), request.headers()) {
         let mut response = StatusCode::NO_CONTENT.into_response();

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tidings_protocol::plain::{self, Kind, RequestId};
+use tokio::sync::oneshot;
 
 use super::history::{HistoryPage, page_limit};
 use super::session::{Job, Renewal};
@@ -55,13 +56,17 @@ async fn enter(cell: &Rc<Cell>, key: Key) {
         Ok(visitor) => own_channel(server, visitor).await,
         Err(_) => None,
     };
+    let (done, is_done) = oneshot::channel();
     let command = Command::PlainEntered {
         key,
         outcome,
         shows_token,
         own,
+        done,
     };
     server.hub.send(key.shard, command);
+    // The messages that came meanwhile are for who the client is from then on.
+    let _ = is_done.await;
 }
 
 fn handshake(server: &Server, opening: &Arc<crate::handshake::Opening>, auth: Option<Arc<str>>) -> Handshake {
@@ -163,7 +168,10 @@ async fn authenticate(cell: &Rc<Cell>, key: Key, id: Option<Box<str>>, token: &s
     let auth = serde_json::json!({ "token": token }).to_string();
     let handshake = handshake(server, &opening, Some(auth.into()));
     let outcome = renew(server, handshake, before.as_ref(), &channels).await;
-    server.hub.send(key.shard, Command::PlainAuth { key, id, outcome });
+    let (done, is_done) = oneshot::channel();
+    let command = Command::PlainAuth { key, id, outcome, done };
+    server.hub.send(key.shard, command);
+    let _ = is_done.await;
 }
 
 async fn renew(

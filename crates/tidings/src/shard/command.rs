@@ -91,12 +91,16 @@ pub(crate) enum Command {
         outcome: Result<Visitor>,
         shows_token: bool,
         own: Option<Granted>,
+        /// Dropped when that is done.
+        done: oneshot::Sender<()>,
     },
     /// The application has decided about a token that a plain WebSocket's client sent. `id` is the request's, as JSON.
     PlainAuth {
         key: Key,
         id: Option<Box<str>>,
         outcome: Result<Renewal>,
+        /// Dropped when that is done.
+        done: oneshot::Sender<()>,
     },
     /// Subscribes a plain WebSocket to channels that the application has granted.
     PlainSubscribe {

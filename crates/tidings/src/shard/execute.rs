@@ -45,8 +45,15 @@ impl Shard {
                 outcome,
                 shows_token,
                 own,
-            } => self.session_entered(key, outcome, shows_token, own),
-            Command::PlainAuth { key, id, outcome } => self.session_authenticated(key, id.as_deref(), outcome),
+                done,
+            } => {
+                self.session_entered(key, outcome, shows_token, own);
+                drop(done);
+            }
+            Command::PlainAuth { key, id, outcome, done } => {
+                self.session_authenticated(key, id.as_deref(), outcome);
+                drop(done);
+            }
             Command::PlainSubscribe {
                 key,
                 id,

@@ -13,11 +13,12 @@ use tokio::sync::oneshot;
 use super::request::Query;
 use super::{admit, engine};
 use crate::channel::Channel;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::Event;
 use crate::hub::Permit;
 use crate::limits::{HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX};
 use crate::log::{Cursor, From, Log, Page, PageLimit, Since};
+use crate::plain::history::page_limit;
 use crate::plain::waiter::{self, NewWaiter};
 use crate::plain::{Granted, requests};
 use crate::random::RandomId;
@@ -34,7 +35,7 @@ struct Poll {
     channels: Vec<Granted>,
     since: Option<Since>,
     wait: Duration,
-    limit: Option<u64>,
+    limit: Option<usize>,
 }
 
 pub(super) async fn poll(State(server): State<Arc<Server>>, request: Request<Body>) -> Result<Response<Body>> {
@@ -45,10 +46,10 @@ pub(super) async fn poll(State(server): State<Arc<Server>>, request: Request<Bod
         None => None,
     };
     let wait = query.number("wait")?.unwrap_or(WAIT_SECONDS).min(WAIT_SECONDS_MAX);
-    let limit = query.number("limit")?;
-    if limit == Some(0) {
-        return Err(Error::new("`limit` is at least 1"));
-    }
+    let limit = match query.number("limit")? {
+        Some(limit) => Some(page_limit(Some(limit))?.events),
+        None => None,
+    };
     let permit = server.hub.admit(engine::client_address(&server, &request))?;
     let sid = RandomId::new();
     let (_visitor, channels) = admit(&server, sid, &request, &query.channels).await?;
@@ -69,7 +70,7 @@ impl Poll {
     /// What came after a cursor, now or within the wait.
     async fn after(self, server: &Arc<Server>, sid: RandomId, permit: Permit, since: Since) -> Result<Response<Body>> {
         let limit = PageLimit {
-            events: self.limit.map_or(HISTORY_EVENTS_MAX, events_max),
+            events: self.limit.unwrap_or(HISTORY_EVENTS_MAX),
             bytes: HISTORY_BYTES_MAX,
         };
         let after = match since {
@@ -133,7 +134,7 @@ impl Poll {
             return Ok(with_etag(short(Bytes::new()), &etag, StatusCode::NOT_MODIFIED));
         }
         let limit = PageLimit {
-            events: self.limit.map_or(1, events_max),
+            events: self.limit.unwrap_or(1),
             bytes: HISTORY_BYTES_MAX,
         };
         let events = hub.read(move |log| newest(log, &channels, tail, limit)).await?;
@@ -176,12 +177,6 @@ fn newest(log: &dyn Log, channels: &[Channel], tail: u64, limit: PageLimit) -> R
     events.sort_by_key(|(channel, event)| (event.seq, place(channel, event)));
     events.dedup_by_key(|(_, event)| event.seq);
     Ok(events)
-}
-
-fn events_max(limit: u64) -> usize {
-    usize::try_from(limit)
-        .unwrap_or(HISTORY_EVENTS_MAX)
-        .min(HISTORY_EVENTS_MAX)
 }
 
 /// Whether the client has this version (RFC 9110, section 13.1.2: weak comparison).
