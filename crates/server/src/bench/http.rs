@@ -16,6 +16,8 @@ pub(super) struct Http {
     address: String,
     authorization: String,
     sender: Option<SendRequest<Full<Bytes>>>,
+    /// How often it connected.
+    pub(super) connects: u32,
 }
 
 /// An answer that was read to its end.
@@ -40,6 +42,7 @@ impl Http {
             address: address.to_owned(),
             authorization: format!("Bearer {bearer}"),
             sender: None,
+            connects: 0,
         }
     }
 
@@ -78,6 +81,7 @@ impl Http {
         {
             return Ok(sender);
         }
+        self.connects += 1;
         connect(&self.address).await
     }
 

@@ -28,7 +28,8 @@ struct Page {
 pub(super) async fn read(seat: Seat, wait_s: u64) {
     let mut http = Http::new(&seat.address, &seat.token);
     let channels = seat.book.channels();
-    let mut failing = true;
+    let mut failing = false;
+    let mut connects = 0;
     loop {
         let since = seat.book.cursor();
         let wait = wait_s.to_string();
@@ -50,7 +51,8 @@ pub(super) async fn read(seat: Seat, wait_s: u64) {
         match answer.status.as_u16() {
             200 => match serde_json::from_slice::<Page>(&answer.body) {
                 Ok(page) => {
-                    if std::mem::take(&mut failing) {
+                    failing = false;
+                    if std::mem::replace(&mut connects, http.connects) < http.connects {
                         seat.book.connected();
                     }
                     take(&seat, page, since);
