@@ -112,19 +112,20 @@ export function runBinary(args, env = {}, through = []) {
   return new Process(command, rest, env);
 }
 
-// Starts `tidings serve`, with a config (TOML text) or --dev, until it is ready.
-export async function startServer({ config, args = [], env = {}, listen = "127.0.0.1:0", through } = {}) {
+// Starts `tidings serve`, with a config (TOML text, and files beside it by name) or --dev, until it is ready.
+export async function startServer({ config, files = {}, args = [], env = {}, listen = "127.0.0.1:0", through } = {}) {
   const all = ["serve", "--listen", listen, ...args];
   let place;
   if (config === undefined) all.push("--dev");
   else {
     place = mkdtempSync(join(tmpdir(), "tidings-e2e-"));
     writeFileSync(join(place, "tidings.toml"), config);
+    for (const [name, content] of Object.entries(files)) writeFileSync(join(place, name), content);
     all.push("--config", join(place, "tidings.toml"));
   }
   const server = runBinary(all, env, through);
   if (place) server.exited.then(() => rmSync(place, { recursive: true }));
-  server.url = (await server.line(/^tidings ready (http:\/\/\S+)$/))[1];
+  server.url = (await server.line(/^tidings ready (https?:\/\/\S+)$/))[1];
   server.port = Number(new URL(server.url).port);
   return server;
 }
