@@ -25,8 +25,8 @@ pub use tls::{Tls, TlsError};
 
 /// Serves an axum app on a listener, until the shutdown signal if there is one.
 ///
-/// Clients may speak HTTP/1.1 or HTTP/2: over TLS (with the feature `tls`, see `Serve::tls`) as they agree with ALPN, without it as they
-/// begin ("prior knowledge", as proxies do). WebSockets come over HTTP/1.1.
+/// Clients may speak HTTP/1.1 or HTTP/2: over TLS (`Serve::tls`, with the feature `tls`) as they agree with ALPN,
+/// without it as they begin ("prior knowledge", as proxies do). WebSockets come over HTTP/1.1.
 ///
 /// Beside `axum::serve` it limits the size of request heads and the time they may take, cuts off clients that stall,
 /// tells handlers the client's address (`ConnectInfo<SocketAddr>`) and sets `TCP_NODELAY`.

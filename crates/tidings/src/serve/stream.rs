@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::flow::{Count, Counted, Flow};
-use crate::transport::link::{self, NewLink, NewStream};
+use crate::transport::link::{NewLink, NewStream};
 
 /// What a client of HTTP/2 begins with (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -25,7 +25,7 @@ pub(crate) enum Stream {
     },
     #[cfg(feature = "tls")]
     Boxed {
-        stream: Box<dyn link::Stream>,
+        stream: Box<dyn crate::transport::link::Stream>,
         early: Bytes,
     },
 }
@@ -48,7 +48,7 @@ impl Stream {
     }
 
     #[cfg(feature = "tls")]
-    pub(crate) fn boxed(stream: impl link::Stream + 'static) -> Self {
+    pub(crate) fn boxed(stream: impl crate::transport::link::Stream + 'static) -> Self {
         Stream::Boxed {
             stream: Box::new(stream),
             early: Bytes::new(),
