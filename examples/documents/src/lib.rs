@@ -7,3 +7,7 @@ pub mod readme {}
 /// The guide from Node to Rust.
 #[doc = include_str!("../../../docs/guide.md")]
 pub mod guide {}
+
+/// Channels on every transport.
+#[doc = include_str!("../../../docs/channels.md")]
+pub mod channels {}
