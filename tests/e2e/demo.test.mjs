@@ -1,102 +1,14 @@
-// The demo page in a real browser: two tabs chat; the screenshots are in artifacts/ to look at.
+// The demo page's chat in a real browser: two tabs chat; the screenshots are in artifacts/ to look at.
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, beforeEach, describe, test } from "node:test";
-import { chromium } from "playwright-core";
+import { describe, test } from "node:test";
 import { Client, newest } from "./lib/clients.mjs";
-import { startDev } from "./lib/server.mjs";
-import { freePort } from "./lib/targets.mjs";
-import { DEADLINE_MS, until } from "./lib/wait.mjs";
+import { by, demo, DESKTOP, isLive, lines, messages, online, people, PHONE, picture, say, shows, sidewaysOf, texts, tokenFor } from "./lib/demo-page.mjs";
+import { until } from "./lib/wait.mjs";
 
-const artifacts = join(import.meta.dirname, "artifacts");
-mkdirSync(artifacts, { recursive: true });
-
-const DESKTOP = { viewport: { width: 1280, height: 800 } };
-const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
-
-let browser;
-let server;
-let listen;
-let complaints = [];
-
-before(async () => {
-  listen = `127.0.0.1:${await freePort()}`;
-  server = await startDev({ listen });
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-  });
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop("SIGKILL");
-});
-beforeEach(() => (complaints = []));
-
-const by = (page, id) => page.getByTestId(id);
-
-async function tab(context, room) {
-  const page = await context.newPage();
-  page.setDefaultTimeout(DEADLINE_MS);
-  page.on("pageerror", (error) => complaints.push(String(error)));
-  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
-  page.on("dialog", (dialog) => {
-    complaints.push(`a dialog: ${dialog.message()}`);
-    dialog.dismiss();
-  });
-  await page.goto(`http://${listen}/demo/#${encodeURIComponent(room)}`);
-  await online(page);
-  return page;
-}
-
-const online = (page) => page.waitForFunction(() => document.body.dataset.connection === "online");
-
-// Joins as this name: the way a person does.
-async function enter(page, name, room) {
-  await by(page, "name-input").fill(name);
-  await by(page, "room-input").fill(room);
-  await by(page, "join").click();
-  await until(`${name} is here`, async () => (await people(page)).includes(name));
-}
-
-async function tabAs(context, name, room) {
-  const page = await tab(context, room);
-  await enter(page, name, room);
-  return page;
-}
-
-const people = (page) => page.locator("[data-testid=person] .person-name").allTextContents();
-const texts = (page) => by(page, "message-text").allTextContents();
-
-async function say(page, text) {
-  await by(page, "composer").fill(text);
-  await by(page, "send").click();
-}
-
-const shows = (page, text) => until(`"${text}" on the page`, async () => (await texts(page)).includes(text));
-
-async function withContext(options, play) {
-  const context = await browser.newContext({ locale: "en-GB", ...options });
-  try {
-    await play(context);
-  } finally {
-    await context.close();
-  }
-}
-
-// A tab behind another one stands still in the middle of its animations.
-const picture = (page, path) => page.screenshot({ path, animations: "disabled" });
-
-const sidewaysOf = (page) => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+const { complaints, enter, restart, stop, tab, tabAs, url, withContext } = demo();
 
 describe("the demo", () => {
   test("two tabs chat: text, sender, time, who is here", () =>
@@ -123,7 +35,7 @@ describe("the demo", () => {
 
       await bob.close();
       await until("Bob has left", async () => (await people(ann)).join() === "Ann");
-      assert.deepEqual(complaints, []);
+      assert.deepEqual(complaints(), []);
     }));
 
   test("rooms are apart", () =>
@@ -158,14 +70,14 @@ describe("the demo", () => {
       const bob = await tabAs(context, "Bob", "away");
       await say(ann, "before");
       await shows(bob, "before");
-      await server.stop();
+      await stop();
       await by(ann, "banner").waitFor({ state: "visible" });
       assert.match(await by(ann, "banner").textContent(), /Connection lost/);
       assert.equal(await ann.locator("#announcement").textContent(), "Connection lost.");
-      await picture(ann, join(artifacts, "away-desktop.png"));
+      await picture(ann, "away-desktop.png");
       // what is written meanwhile waits, in sight
       await say(ann, "meanwhile");
-      server = await startDev({ listen });
+      await restart();
       // It may be back by itself before the button is reached.
       await by(ann, "banner-action").click({ timeout: 2000 }).catch(() => {});
       await Promise.all([online(ann), online(bob)]);
@@ -176,14 +88,150 @@ describe("the demo", () => {
       await shows(ann, "after");
     }));
 
-  test("a cut connection heals by itself", () =>
+  test("who writes while the line breaks is heard once", () =>
     withContext(DESKTOP, async (context) => {
-      const ann = await tabAs(context, "Ann", "cut");
-      await by(ann, "cut").click();
-      await by(ann, "banner").waitFor({ state: "visible" });
-      await by(ann, "banner").waitFor({ state: "hidden" });
-      await say(ann, "healed");
-      await shows(ann, "healed");
+      const ann = await tabAs(context, "Ann", "break");
+      const bob = await tabAs(context, "Bob", "break");
+      // the server may have taken it, and its answer is lost
+      await by(ann, "composer").fill("is it there?");
+      await ann.evaluate(() => {
+        document.querySelector("[data-testid=send]").click();
+        document.querySelector("[data-testid=cut]").click();
+      });
+      assert.equal(await by(ann, "state").textContent(), "cut");
+      await by(ann, "banner-action").click();
+      await isLive(ann, "chat");
+      await say(ann, "yes");
+      for (const page of [ann, bob]) {
+        await shows(page, "yes");
+        assert.deepEqual(await texts(page), ["is it there?", "yes"]);
+      }
+      assert.equal(await ann.locator("[data-status=failed]").count(), 0);
+    }));
+
+  test("what was said is there when a room opens, page by page", () =>
+    withContext(DESKTOP, async (context) => {
+      const token = await tokenFor(url(), "Eve");
+      const eve = await new Client(newest, url(), { transports: ["websocket"], auth: { token } }).connected();
+      const said = Array.from({ length: 120 }, (_, n) => `message ${n + 1}`);
+      for (const text of said) assert.equal((await eve.ask("publish", "room:saved", "message", { text })).ok, true);
+      eve.close();
+
+      const ann = await tab(context, "saved");
+      await shows(ann, "message 120");
+      const first = await texts(ann);
+      assert.ok(first.length < 120, "not all at once");
+      assert.deepEqual(first, said.slice(-first.length));
+      assert.ok(await ann.evaluate(() => document.querySelector("#log").scrollTop > 0), "the newest is in sight");
+
+      // what is in sight stays where it is
+      await by(ann, "messages").evaluate((log) => (log.scrollTop = 120));
+      const place = () => by(ann, "message").nth(0).evaluate((item) => ({ text: item.querySelector(".text").textContent, top: item.getBoundingClientRect().top }));
+      const before = await by(ann, "message").evaluateAll((all) => {
+        const item = all.find((each) => each.getBoundingClientRect().top > 250);
+        item.id = "seen";
+        return item.getBoundingClientRect().top;
+      });
+      await until("an older page", async () => (await texts(ann)).length > first.length);
+      const now = await ann.locator("#seen").evaluate((item) => item.getBoundingClientRect().top);
+      assert.ok(Math.abs(now - before) < 2, `it moved from ${before} to ${now}`);
+
+      // by the button, as with a keyboard or a screen reader, to the first
+      await until("the first message", async () => {
+        if ((await texts(ann)).length === 120) return true;
+        if (await by(ann, "older").isVisible()) await by(ann, "older").press("Enter");
+      });
+      assert.deepEqual(await texts(ann), said);
+      await by(ann, "older").waitFor({ state: "hidden" });
+      assert.equal(await ann.locator("[data-missed]").count(), 0, "nothing of it was missed");
+      assert.equal(new Set((await messages(ann)).map(({ id }) => id)).size, 120);
+      assert.equal((await place()).text, "message 1");
+
+      // what is said now comes below, and does not pull down who reads further up
+      await by(ann, "messages").evaluate((log) => (log.scrollTop = 0));
+      const bob = await tabAs(context, "Bob", "saved");
+      await say(bob, "news");
+      await shows(ann, "news");
+      assert.equal((await texts(ann)).at(-1), "news");
+      assert.equal(await by(ann, "messages").evaluate((log) => log.scrollTop), 0);
+      await ann.locator("#jump").click();
+      assert.ok(await by(ann, "messages").evaluate((log) => log.scrollHeight - log.scrollTop - log.clientHeight < 2));
+      assert.deepEqual(complaints(), []);
+    }));
+
+  test("a room that one comes back to has what was said meanwhile", () =>
+    withContext(DESKTOP, async (context) => {
+      const ann = await tabAs(context, "Ann", "here");
+      const bob = await tabAs(context, "Bob", "here");
+      await say(bob, "one");
+      await shows(ann, "one");
+      await enter(ann, "Ann", "there");
+      await isLive(ann, "chat");
+      await say(bob, "two");
+      await shows(bob, "two");
+      await enter(ann, "Ann", "here");
+      await shows(ann, "two");
+      assert.deepEqual(await texts(ann), ["one", "two"]);
+      assert.match((await lines(ann, "chat")).join(), /^missed while away, \d+ s$/);
+    }));
+
+  test("the chat outlives the server, where that has data", async () => {
+    const data = mkdtempSync(join(tmpdir(), "tidings-demo-"));
+    const args = ["--data", data];
+    try {
+      await stop();
+      await restart(args);
+      await withContext(DESKTOP, async (context) => {
+        const ann = await tabAs(context, "Ann", "kept");
+        const bob = await tabAs(context, "Bob", "kept");
+        await say(ann, "one");
+        await shows(bob, "one");
+        // Bob misses what is said before the server's end, and what is said after it
+        await by(bob, "cut").click();
+        await say(ann, "two");
+        await until("an answer", async () => (await messages(ann)).at(-1)?.id !== undefined);
+        await stop("SIGKILL");
+        await by(ann, "banner").waitFor({ state: "visible" });
+        await say(ann, "three");
+        await restart(args);
+        await isLive(ann, "chat");
+        await until("three is kept", async () => (await messages(ann)).at(-1)?.id !== undefined);
+        await by(bob, "cut").click();
+        await shows(bob, "three");
+        await say(bob, "four");
+        await shows(ann, "four");
+        const all = ["one", "two", "three", "four"];
+        for (const page of [ann, bob]) {
+          assert.deepEqual(await texts(page), all);
+          assert.equal((await lines(page, "chat")).filter((line) => /kept/.test(line)).length, 0, "nothing is lost");
+        }
+        assert.deepEqual((await messages(bob)).map(({ missed }) => missed), [false, true, true, false]);
+        assert.deepEqual(await messages(ann).then((list) => list.map(({ id }) => id)), await messages(bob).then((list) => list.map(({ id }) => id)));
+
+        // and for who comes only now
+        const eve = await tab(context, "kept");
+        await shows(eve, "four");
+        assert.deepEqual(await texts(eve), all);
+      });
+    } finally {
+      await stop("SIGKILL");
+      await restart();
+      rmSync(data, { recursive: true });
+    }
+  });
+
+  test("what is lost with a server that has no data is said", () =>
+    withContext(DESKTOP, async (context) => {
+      const ann = await tabAs(context, "Ann", "lost");
+      await say(ann, "before");
+      await shows(ann, "before");
+      await stop("SIGKILL");
+      await restart();
+      await isLive(ann, "chat");
+      assert.deepEqual(await lines(ann, "chat"), ["some messages are no longer kept"]);
+      await say(ann, "after");
+      await until("an answer", async () => (await messages(ann)).at(-1)?.id !== undefined);
+      assert.deepEqual(await texts(ann), ["before", "after"]);
     }));
 
   test("with the keyboard alone", () =>
@@ -235,14 +283,8 @@ describe("the demo", () => {
         await shows(bob, text);
       }
       // and from a client that isn't the page, with data that isn't the page's
-      const { token } = await (
-        await fetch(`http://${listen}/demo/token`, {
-          method: "POST",
-          headers: { "content-type": "application/json" },
-          body: JSON.stringify({ name: "<i>Eve</i>" }),
-        })
-      ).json();
-      const eve = await new Client(newest, `http://${listen}`, { transports: ["websocket"], auth: { token } }).connected();
+      const token = await tokenFor(url(), "<i>Eve</i>");
+      const eve = await new Client(newest, url(), { transports: ["websocket"], auth: { token } }).connected();
       const html = "<img src=x onerror=window.hacked=1>";
       for (const data of [{ text: html }, { text: { toString: html } }, null, [html], 7, { text: html, nonce: html }])
         assert.equal((await eve.ask("publish", "room:markup", "message", data)).ok, true);
@@ -256,7 +298,7 @@ describe("the demo", () => {
       }
       assert.ok((await by(bob, "message-sender").allTextContents()).includes("<i>Eve</i>"));
       eve.close();
-      assert.deepEqual(complaints, []);
+      assert.deepEqual(complaints(), []);
     }));
 
   for (const [name, options] of Object.entries({ phone: PHONE, desktop: DESKTOP })) {
@@ -278,7 +320,7 @@ describe("the demo", () => {
             await by(bob, "composer").pressSequentially(" so");
           });
           await until("nothing is on its way", async () => (await ann.locator("[data-status=waiting], [data-status=flying]").count()) === 0);
-          await picture(ann, join(artifacts, `chat-${name}-${colorScheme}.png`));
+          await picture(ann, `chat-${name}-${colorScheme}.png`);
           assert.equal(await sidewaysOf(ann), 0, "nothing sticks out at the side");
           const { bottom, height } = await ann.evaluate(() => {
             const { bottom } = document.querySelector("[data-testid=send]").getBoundingClientRect();
@@ -295,6 +337,6 @@ describe("the demo", () => {
       await say(ann, "x".repeat(300));
       await shows(ann, "x".repeat(300));
       assert.equal(await sidewaysOf(ann), 0);
-      await picture(ann, join(artifacts, "chat-narrow.png"));
+      await picture(ann, "chat-narrow.png");
     }));
 });

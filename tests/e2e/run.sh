@@ -41,7 +41,7 @@ fi
 
 if [ $# -eq 0 ]; then
   set -- compat.test.mjs order.test.mjs python.test.mjs wire-*.test.mjs
-  [ "$target" = reference ] || set -- "$@" binary-*.test.mjs demo.test.mjs
+  [ "$target" = reference ] || set -- "$@" binary-*.test.mjs demo*.test.mjs
 fi
 
 # One file at a time: each starts servers of its own, and timeouts on a busy machine say nothing.

@@ -1,15 +1,27 @@
-// The chat of the demo page: one room at a time, on the stock Socket.IO client.
+// The demo page. Its chat: one room at a time, on the stock Socket.IO client. The panels beside it are in
+// notifications.js, status.js and longpoll.js.
 //
 // The life of a message: `compose` makes a draft, outbox.js publishes it once, the server gives it its id, sender and
-// time, and it comes back to everybody, us too, as the event `message`.
+// time, and it comes back to everybody, us too, as the event `message`. What was said before we came, saved.js fetches;
+// what was said while we were away, the server sends again when we are back.
 
 import { Banner } from "./banner.js";
-import { Connection, Refusal } from "./connection.js";
+import { Connection } from "./connection.js";
+import { epochOf, isAfter } from "./ids.js";
+import { LongPoll } from "./longpoll.js";
+import { messageOf } from "./message.js";
 import { randomName } from "./names.js";
+import { Notifications } from "./notifications.js";
 import { draft, Outbox } from "./outbox.js";
+import { GAP_LINE, missedLine, Panel } from "./panel.js";
 import { People, Typing } from "./presence.js";
+import { Refusal } from "./refusal.js";
+import { Saved } from "./saved.js";
+import { Status } from "./status.js";
 import { sentence, toast } from "./toasts.js";
+import { Tokens } from "./tokens.js";
 import { Transcript } from "./transcript.js";
+import { Views } from "./views.js";
 
 const FIRST_ROOM = "lobby";
 const NAME_KEY = "tidings-demo-name";
@@ -19,9 +31,10 @@ const nameInput = document.querySelector("#name");
 const roomInput = document.querySelector("#room");
 const problem = document.querySelector("#join-problem");
 const composer = document.querySelector("#composer");
-const cut = document.querySelector("#cut");
 
-const connection = new Connection();
+const tokens = new Tokens();
+const connection = new Connection(tokens);
+const panel = new Panel("chat", { onCut: () => connection.cut(), onBack: () => connection.retry(), announces: false });
 const people = new People();
 const typing = new Typing((on) => connection.hint(room.channel, "typing", { on }));
 const transcript = new Transcript(
@@ -32,16 +45,25 @@ const transcript = new Transcript(
     composer.focus();
   },
 );
+const saved = new Saved(connection, transcript);
 const outbox = new Outbox(connection, (message) => {
   transcript.pending(message);
   if (message.status === "failed") toast(sentence(message.refusal));
 });
 
-/** The room on the page: `away`, while we don't hear it, is since when and after which id. */
+new Notifications(tokens);
+new Status(tokens);
+const longPoll = new LongPoll(tokens);
+new Views();
+
+/** The room on the page. */
 let room = { name: "", channel: "" };
+/** The channel that we asked the server to send, and whether it said yes. */
+let heard = { channel: "", sure: false };
+/** How far we have read in each room; and, while we are away from it, since when and why. */
+const cursors = new Map();
 const aways = new Map();
 let turn = 0;
-let lastId = "";
 let unread = 0;
 
 // ---- rooms
@@ -69,39 +91,39 @@ function enter() {
   document.querySelector("#second-tab").href = `./#${encodeURIComponent(name)}`;
   title();
 
+  if (left.name) goneFrom(left.channel, "left");
   transcript.show(room.channel);
   people.show(undefined, connection.user);
   typing.clear();
-  if (left.name) {
-    goneFrom(left.channel);
-    if (online()) connection.ask("unsubscribe", left.channel).catch(() => {});
-  }
+  panel.count(null);
+  longPoll.open(room.channel);
   if (online()) subscribe();
 }
 
-function goneFrom(channel) {
-  if (lastId && !aways.has(channel)) aways.set(channel, { after: lastId, since: Date.now() });
+function goneFrom(channel, how) {
+  if (cursors.has(channel) && !aways.has(channel)) aways.set(channel, { since: Date.now(), how });
 }
 
-function duration(time_ms) {
-  const seconds = Math.ceil(time_ms / 1000);
-  return seconds < 120 ? `${seconds} s` : `${Math.round(seconds / 60)} min`;
-}
-
-/** Listens to the room, asks who is there, then lets go what waited. The server answers one socket in order. */
+/**
+ * Listens to the room, from where we were if we have been there before; asks who is there; then lets go what waited. The
+ * server answers one socket in order, so that when the last question is answered, we have all that we missed.
+ */
 async function subscribe() {
   const mine = ++turn;
   const { name, channel } = room;
   const current = () => mine === turn && online();
+  const since = cursors.get(channel);
+  panel.become(since ? "catching" : "connecting");
   try {
-    const { cursor } = await connection.ask("subscribe", channel);
+    const before = heard;
+    const asked = (heard = { channel, sure: false });
+    if (before.channel && before.channel !== channel) connection.ask("unsubscribe", before.channel).catch(() => {});
+    // With the connection restored, its subscriptions were too, and what was missed comes without being asked for.
+    const isRestored = before.sure && before.channel === channel;
+    const { cursor } = await connection.ask("subscribe", channel, ...(since && !isRestored ? [{ since }] : []));
+    asked.sure = true;
     if (!current()) return;
-    const away = aways.get(channel);
-    aways.delete(channel);
-    if (away && cursor !== away.after) {
-      transcript.note(`Back after ${duration(Date.now() - away.since)}. What was said meanwhile may be missing.`);
-    }
-    saw(cursor);
+    if (!since) saw(cursor);
   } catch (refusal) {
     if (!current()) return;
     toast(refusal.code === "forbidden" ? `You can't enter #${name}.` : sentence(refusal));
@@ -109,45 +131,55 @@ async function subscribe() {
       setTimeout(() => current() && subscribe(), AGAIN_MS);
       return;
     }
+    panel.become("stopped", refusal.message);
     transcript.note(`#${name} is closed to you.`);
     people.show(undefined, connection.user);
     outbox.open();
     return;
   }
   outbox.open();
+  saved.open(channel);
+  let users;
   try {
-    const { users } = await connection.ask("presence", channel);
-    if (current()) people.show(users.map(({ user }) => user), connection.user);
+    const answer = await connection.ask("presence", channel);
+    users = answer.users.map(({ user }) => user);
   } catch {
     // Not every channel tells who is in it; the chat works without.
-    if (current()) people.show(undefined, connection.user);
   }
+  if (!current()) return;
+  people.show(users, connection.user);
+  aways.delete(channel);
+  panel.become("live");
 }
 
 // ---- what the server says
 
-function hear(event, listener) {
-  connection.on(event, (data, meta, id) => {
-    if (typeof id === "string") saw(id);
-    if (meta?.channel === room.channel) listener(data, meta, id);
-  });
-}
+connection.onAny((event, data, meta, id) => {
+  // The server's own words have listeners of their own.
+  if (event.startsWith("tidings:")) return;
+  if (meta?.channel === room.channel) {
+    if (typeof id === "string") counted(id);
+    hear({ id, event, data, ...meta });
+  }
+  if (typeof id === "string") saw(id, meta?.channel);
+});
 
-hear("message", (data, { time, user = "server" }, id) => {
-  const text = typeof data === "string" ? data : data?.text;
-  const nonce = typeof data?.nonce === "string" ? data.nonce : undefined;
-  const message = { id, user, time, nonce, mine: user === connection.user };
-  message.text = typeof text === "string" ? text : JSON.stringify(data);
-  const own = transcript.delivered(room.channel, message);
+function hear({ event, data, ...rest }) {
+  if (event === "typing") {
+    if (rest.user && rest.user !== connection.user) typing.heard(rest.user, data?.on === true);
+    return;
+  }
+  const message = messageOf({ event, data, ...rest }, connection.user);
+  // A restored connection sends what was missed before it says that it is there.
+  const away = panel.state === "live" ? undefined : aways.get(room.channel);
+  message.missed = away !== undefined;
+  const own = transcript.delivered(room.channel, message, away && !away.told ? missedLine(away) : "");
   if (own === null) return;
+  if (message.missed) away.told = true;
   if (own) outbox.delivered(own);
-  typing.heard(user, false);
+  typing.heard(message.user, false);
   if (document.hidden && !message.mine) title(unread + 1);
-});
-
-hear("typing", (data, { user }) => {
-  if (user && user !== connection.user) typing.heard(user, data?.on === true);
-});
+}
 
 connection.on("tidings:join", ({ channel, user }) => {
   if (channel === room.channel) people.join(user);
@@ -158,48 +190,56 @@ connection.on("tidings:leave", ({ channel, user }) => {
   typing.heard(user, false);
 });
 connection.on("tidings:error", (error) => toast(sentence(error)));
-connection.on("gap", ({ channels }) => {
-  if (channels.includes(room.channel)) transcript.note("Some messages here were missed, and the server no longer has them.");
+connection.on("gap", ({ channels, next }) => {
+  if (!channels.includes(room.channel)) return;
+  transcript.note(GAP_LINE, { line: true });
+  // Where what is left begins; an id of an epoch that is over leads nowhere.
+  if (epochOf(next) !== epochOf(cursors.get(room.channel) ?? "")) saw(next, room.channel);
 });
 
-function saw(id) {
-  lastId = id;
-  document.querySelector("#last-id").textContent = id;
+/** How far we are. While we catch up with the room, only its own events say that; later any channel's. */
+function saw(id, channel = room.channel) {
+  if (channel !== room.channel && panel.state !== "live") return;
+  cursors.set(room.channel, id);
+  panel.saw(id);
+}
+
+/** An event of the room came that was not here yet. */
+function counted(id) {
+  const cursor = cursors.get(room.channel) ?? "";
+  if (isAfter(id, cursor) || epochOf(id) !== epochOf(cursor)) panel.count();
 }
 
 // ---- the connection
+
+tokens.addEventListener("user", () => transcript.own(tokens.user));
 
 function online() {
   return connection.state.name === "online";
 }
 
 connection.addEventListener("state", () => {
-  const { name } = connection.state;
+  const { name, detail } = connection.state;
   document.body.dataset.connection = name;
-  cut.disabled = !online();
   wire();
   if (online()) {
+    if (!connection.recovered) heard = { channel: "", sure: false };
     subscribe();
     return;
   }
+  const words = { connecting: panel.away ? "catching" : "connecting", trying: "waiting" };
+  panel.become(words[name] ?? name, detail);
   outbox.close();
-  if (room.name) goneFrom(room.channel);
+  if (room.name) goneFrom(room.channel, name);
   transcript.settle();
   typing.clear();
 });
 connection.addEventListener("transport", wire);
 
 function wire() {
-  const words = { waiting: "waiting", trying: "trying", stopped: "not connected" };
-  const text = connection.transport || words[connection.state.name] || "connecting";
-  document.querySelector("#transport").textContent = text;
+  panel.transport(connection.transport || "Socket.IO");
 }
 
-cut.addEventListener("click", () => {
-  connection.cut();
-  // The button is disabled now and would take the focus along.
-  composer.focus();
-});
 // As a plain link it would change the address, which names the room.
 document.querySelector("#skip").addEventListener("click", (event) => {
   event.preventDefault();

@@ -37,6 +37,9 @@ export class Banner {
       case "waiting":
         this.#count(attempt, next, detail);
         break;
+      case "cut":
+        this.#show("Connection cut.", "What you write waits until it is back.", "Reconnect");
+        break;
       case "stopped":
         this.#show("Not connected.", detail, "Connect again");
         break;

@@ -1,6 +1,8 @@
-// Messages on their way to the server. Each is published once: while there is no connection it waits here, and one
-// whose answer was lost is not repeated by itself, for it may have arrived. The person decides; its nonce goes along,
-// so that readers drop the repeat if it had.
+// Messages on their way to the server. While there is no connection they wait here. One whose answer was lost may have
+// arrived: it is published again under the same key, and the server, which knows the key for five minutes, keeps and
+// delivers it once. When that time is over, the person decides.
+
+const KEY_MS = 4 * 60_000;
 
 /** A message of ours, `status` one of `waiting`, `flying`, `sent`, `failed` (with `refusal`). */
 export function draft(channel, user, text) {
@@ -52,12 +54,21 @@ export class Outbox {
 
   async #send(message) {
     this.#become(message, "flying");
+    const begun = Date.now();
     try {
       const data = { text: message.text, nonce: message.nonce };
-      await this.#connection.ask("publish", message.channel, "message", data);
+      const { id } = await this.#connection.ask("publish", message.channel, "message", data, { key: message.nonce });
+      message.id ??= id;
     } catch (refusal) {
       if (message.status !== "flying") return;
-      if (refusal.code === "offline") return this.#become(message, "waiting");
+      if (refusal.code === "unanswered") message.begun ??= begun;
+      const again = refusal.code === "unanswered" && Date.now() - message.begun < KEY_MS;
+      if (again || refusal.code === "offline") {
+        this.#become(message, "waiting");
+        // Otherwise it was the end of the connection, and the next one sends what waits.
+        if (again && this.#open) this.#send(message);
+        return;
+      }
       message.refusal = refusal;
       return this.#become(message, "failed");
     }

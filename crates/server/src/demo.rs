@@ -1,4 +1,7 @@
-//! `/demo/`, with `--dev`: a small chat to try things out with, and tokens for whoever asks by name.
+//! `/demo/`, with `--dev`: the classic jobs to try out, and tokens for whoever asks by name.
+
+mod notify;
+mod status;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,17 +16,19 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use rust_embed::RustEmbed;
 use serde::{Deserialize, Serialize};
-use tidings::Code;
+use tidings::{Code, Io};
+
+pub(crate) use status::publish_status;
 
 use crate::config::Auth;
 use crate::loopback;
 use crate::problem::Problem;
-use crate::token::{NewToken, sign, user_problem};
+use crate::token::{NewToken, Verifier, sign, user_problem};
 
 /// How long a name holds. The page asks for a new token when it has ended.
 const TOKEN: Duration = Duration::from_secs(12 * 3_600);
 
-/// A name and some JSON around it, in bytes.
+/// A name or a short text, and some JSON around it, in bytes.
 const BODY_BYTES_MAX: usize = 4_096;
 
 /// The channels of the page's rooms.
@@ -37,16 +42,29 @@ const CONTENT_SECURITY_POLICY: &str =
 #[folder = "demo/"]
 struct Files;
 
-/// The page, and `POST /demo/token`. They are for this machine's browsers only: `Host` is checked for all paths.
-pub(crate) fn routes(auth: &Auth) -> Router {
+/// What the routes need.
+struct Demo {
+    auth: Auth,
+    verifier: Verifier,
+    io: Io,
+}
+
+/// The page, `POST /demo/token` and `POST /demo/notify`. They are for this machine's browsers only: `Host`
+/// is checked for all paths.
+pub(crate) fn routes(auth: &Auth, io: &Io) -> Router {
     let files = get(async |path: Option<Path<String>>| file(&path.map_or_else(String::new, |Path(path)| path)));
     Router::new()
         .route("/demo", get(async || Redirect::permanent("/demo/")))
         .route("/demo/", files.clone())
         .route("/demo/{*path}", files)
         .route("/demo/token", post(token))
+        .route("/demo/notify", post(notify::notify))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(Arc::new(auth.clone()))
+        .with_state(Arc::new(Demo {
+            auth: auth.clone(),
+            verifier: Verifier::new(auth.verifier_options()),
+            io: io.clone(),
+        }))
 }
 
 fn file(path: &str) -> Response {
@@ -87,22 +105,31 @@ struct Issued {
 }
 
 async fn token(
-    State(auth): State<Arc<Auth>>,
+    State(demo): State<Arc<Demo>>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     loopback::check_origin(&headers)?;
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(Code::TooLarge, "a name is not that long"),
+    json(&issue(&demo.auth, &body_of(body)?)?)
+}
+
+fn body_of(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
+    body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(Code::TooLarge, format!("the body may have {BODY_BYTES_MAX} bytes"))
+        }
         _ => Problem::new(Code::BadRequest, "the body can't be read"),
-    })?;
-    let issued = serde_json::to_string(&issue(&auth, &body)?)
-        .map_err(|_| Problem::new(Code::Internal, "the token can't be written"))?;
+    })
+}
+
+fn json(answer: &impl Serialize) -> Result<Response, Problem> {
+    let text =
+        serde_json::to_string(answer).map_err(|_| Problem::new(Code::Internal, "the answer can't be written"))?;
     let headers = [
         (header::CONTENT_TYPE, "application/json"),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    Ok((headers, issued).into_response())
+    Ok((headers, text).into_response())
 }
 
 fn issue(auth: &Auth, body: &[u8]) -> Result<Issued, Problem> {
@@ -123,7 +150,7 @@ fn make(auth: &Auth, user: &str) -> anyhow::Result<String> {
     let secret = auth.secret.as_ref().context("there is no key")?;
     let new = NewToken {
         user: user.to_owned(),
-        subscribe: vec![ROOMS.parse()?],
+        subscribe: vec![ROOMS.parse()?, status::CHANNEL.parse()?],
         publish: vec![ROOMS.parse()?],
         info: None,
         expires_in: TOKEN,

@@ -51,6 +51,9 @@ async fn run(config: &Config) -> anyhow::Result<()> {
         let app = app(config, health::routes(&io));
         tokio::spawn(server(admin, app, &config.limits).into_future());
     }
+    if config.dev {
+        tokio::spawn(demo::publish_status(io.clone()));
+    }
     let (stop, stopped) = oneshot::channel::<()>();
     let mut clients = server(listener, app(config, routes(config, &io, api)), &config.limits);
     if let Some(tls) = &config.tls {
@@ -85,7 +88,7 @@ fn routes(config: &Config, io: &Io, api: Router) -> Router {
         .merge(io.channel_router())
         .merge(api);
     if config.dev {
-        routes.merge(demo::routes(&config.auth))
+        routes.merge(demo::routes(&config.auth, io))
     } else {
         routes
     }

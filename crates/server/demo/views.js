@@ -1,0 +1,34 @@
+// On a narrow screen one panel shows at a time; these buttons choose which.
+
+export class Views {
+  #panels = document.querySelector("#panels");
+  #buttons = [...document.querySelectorAll("#views button")];
+
+  constructor() {
+    for (const button of this.#buttons) button.addEventListener("click", () => this.show(button.value));
+    this.#panels.addEventListener("arrived", ({ target }) => this.#arrived(target.id));
+    this.show("chat");
+  }
+
+  /** Shows the panel with this id. */
+  show(id) {
+    this.#panels.dataset.view = id;
+    for (const button of this.#buttons) {
+      const isThis = button.value === id;
+      button.setAttribute("aria-current", String(isThis));
+      if (isThis) this.#mark(button, false);
+    }
+  }
+
+  // A number that changes every few seconds is no news.
+  #arrived(id) {
+    if (id === this.#panels.dataset.view || id === "status") return;
+    this.#mark(this.#buttons.find(({ value }) => value === id), true);
+  }
+
+  #mark(button, isNew) {
+    button.toggleAttribute("data-new", isNew);
+    const word = button.querySelector(".new");
+    if (word) word.textContent = isNew ? "(new)" : "";
+  }
+}
