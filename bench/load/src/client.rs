@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::frame::{Opcode, client_frame, next_frame};
+use crate::http;
 
 /// A handshake that takes longer has failed.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
@@ -25,9 +26,7 @@ impl Client {
         let mut stream = TcpStream::connect(address).context("connecting")?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(CONNECT_WAIT))?;
-        let request = format!(
-            "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGlkaW5ncy1iZW5jaC0wMQ==\r\n\r\n"
-        );
+        let request = http::upgrade(address, "/socket.io/?EIO=4&transport=websocket");
         stream.write_all(request.as_bytes())?;
 
         let mut bytes = Vec::new();

@@ -1,9 +1,11 @@
 //! What the kernel accounts: CPU of a process, memory of a process, what a core did.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
@@ -34,6 +36,34 @@ pub(crate) fn resident_kib(pid: u32) -> Result<u64> {
     text.lines()
         .find_map(|line| line.strip_prefix("Rss:")?.trim().strip_suffix(" kB")?.parse().ok())
         .context("no Rss in smaps_rollup")
+}
+
+/// From here on, [`peak_kib`] is the most that a process has from now.
+pub(crate) fn forget_peak(pid: u32) -> Result<()> {
+    Ok(fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
+}
+
+/// The most resident memory that a process has had, in KiB.
+pub(crate) fn peak_kib(pid: u32) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
+        .context("no VmHWM in status")
+}
+
+/// Writes out a folder's files and has the kernel forget what it holds of them, so that they are read from the disk.
+pub(crate) fn forget_files(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            forget_files(&path)?;
+        } else {
+            let file = fs::File::open(&path)?;
+            file.sync_all()?;
+            posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
+        }
+    }
+    Ok(())
 }
 
 /// How long a core has been idle since boot. A tickless kernel keeps this exactly, unlike its counts of busy ticks.

@@ -27,6 +27,8 @@ pub(crate) fn describe(bench: &Path) -> String {
         ("socket.io", installed(bench, "socket.io")),
         ("ws (below socket.io)", installed(bench, "ws")),
         ("node", output("node", &["--version"])),
+        ("redis", peer(bench, "redis-server")),
+        ("nats", peer(bench, "nats-server")),
     ];
     rows.iter()
         .map(|(name, value)| format!("- {name}: {value}\n"))
@@ -61,6 +63,12 @@ fn installed(bench: &Path, name: &str) -> String {
         .and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok())
         .and_then(|package| package["version"].as_str().map(String::from))
         .unwrap_or_else(|| "unknown".into())
+}
+
+/// What a server that `run` has installed says of itself.
+fn peer(bench: &Path, name: &str) -> String {
+    let path = bench.join("target/peers").join(name);
+    output(&path.to_string_lossy(), &["--version"])
 }
 
 fn output(program: &str, arguments: &[&str]) -> String {

@@ -1,20 +1,27 @@
 //! Compares real-time servers: starts each in turn, loads it, checks what arrives, writes the table.
 //!
 //! `bench/run` builds everything and calls this. [`workload`] says what is measured, [`server`] which servers,
-//! [`room`] is the load and the check, [`kernel`] where CPU and memory are read.
+//! [`room`], [`durable`] and [`storm`] are the loads and the checks, [`kernel`] where CPU and memory are read.
 
+mod broker;
 mod client;
+mod durable;
 mod event;
 mod frame;
+mod http;
 mod kernel;
 mod latency;
+mod link;
 mod machine;
+mod note;
 mod options;
+mod order;
 mod report;
 mod room;
 mod round;
 mod sequence;
 mod server;
+mod storm;
 mod workload;
 
 use std::process::ExitCode;
@@ -79,16 +86,17 @@ fn measure(options: &Options) -> Vec<Vec<Series>> {
     let mut all_series: Vec<Vec<Series>> = options
         .workloads
         .iter()
-        .map(|_| options.contenders.iter().map(|_| Series::default()).collect())
+        .map(|workload| options.suited(workload).map(|_| Series::default()).collect())
         .collect();
     // Rounds that something disturbed are made up for, as often as there were rounds to begin with.
     let rounds_max = options.rounds * if options.quick { 1 } else { 2 };
     for round in 0..rounds_max {
         for (workload, series) in options.workloads.iter().zip(&mut all_series) {
-            for turn in 0..options.contenders.len() {
+            let contenders: Vec<&Contender> = options.suited(workload).collect();
+            for turn in 0..contenders.len() {
                 // Each round begins with another server.
-                let index = (turn + round) % options.contenders.len();
-                let (contender, series) = (options.contenders[index], &mut series[index]);
+                let index = (turn + round) % contenders.len();
+                let (contender, series) = (contenders[index], &mut series[index]);
                 let enough = round >= options.rounds && series.quiet_count() >= options.rounds;
                 if enough || series.failures.len() > 1 {
                     continue;
@@ -112,8 +120,8 @@ fn measure(options: &Options) -> Vec<Vec<Series>> {
 
 /// One server under one workload, from its start to its end.
 fn run(options: &Options, contender: &Contender, workload: &Workload) -> Result<round::Round> {
-    let server = contender.start(&options.bench)?;
-    workload.load.run(&server, options.durations)
+    let mut server = contender.start(&options.bench)?;
+    workload.load.run(contender, &mut server, options.durations)
 }
 
 fn report(options: &Options, all_series: &[Vec<Series>]) -> String {
@@ -138,7 +146,8 @@ fn report(options: &Options, all_series: &[Vec<Series>]) -> String {
         machine::describe(&options.bench),
     );
     for (workload, series) in options.workloads.iter().zip(all_series) {
-        text.push_str(&report::table(workload, &options.contenders, series));
+        let contenders: Vec<&Contender> = options.suited(workload).collect();
+        text.push_str(&report::table(workload, &contenders, series));
     }
     text
 }

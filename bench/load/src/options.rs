@@ -13,8 +13,13 @@ usage: bench/run [--quick] [--rounds N] [--servers A,B] [--workloads A,B]
 
   --quick          2 short rounds instead of 5, for a first look
   --rounds N       so many rounds
-  --servers A,B    only these: limit, tidings, socketioxide, socket.io
-  --workloads A,B  only these: fanout-50, fanout-16, idle";
+  --servers A,B    only these; a name's beginning before a - stands for all that have it
+                   fanout and idle: limit, tidings, socketioxide, socket.io
+                   durable: tidings-api-process, tidings-ws-process, redis-everysec, nats-default,
+                            tidings-api-power, tidings-ws-power, redis-always, nats-always
+                   resume: tidings-binary
+  --workloads A,B  only these, named likewise: fanout-50, fanout-16, idle, durable-FANOUT-INFLIGHT (1-1, 10-1, 1-64, 10-64),
+                   resume-memory, resume-disk, resume-socketio-memory, resume-socketio-disk";
 
 /// What to run.
 pub(crate) struct Options {
@@ -32,6 +37,15 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// The chosen servers that this workload is meant for.
+    pub(crate) fn suited(&self, workload: &Workload) -> impl Iterator<Item = &'static Contender> {
+        let load = workload.load;
+        self.contenders
+            .iter()
+            .copied()
+            .filter(move |contender| load.suits(contender))
+    }
+
     /// Reads the arguments; none when help was asked for.
     pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Self>> {
         let mut arguments = arguments.peekable();
@@ -73,17 +87,22 @@ impl Options {
     }
 }
 
+/// Those that are named, or whose name goes on with `-` after what is named.
 fn choose<T>(all: &'static [T], names: Option<&str>, name_of: impl Fn(&T) -> &'static str) -> Result<Vec<&'static T>> {
     let Some(names) = names else {
         return Ok(all.iter().collect());
     };
+    let named = |one: &T, name: &str| {
+        let rest = name_of(one).strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
     for name in names.split(',') {
-        if !all.iter().any(|one| name_of(one) == name) {
+        if !all.iter().any(|one| named(one, name)) {
             bail!("there is no {name:?}");
         }
     }
     Ok(all
         .iter()
-        .filter(|one| names.split(',').any(|name| name == name_of(one)))
+        .filter(|one| names.split(',').any(|name| named(one, name)))
         .collect())
 }

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::round::{Delivery, FOREIGN_MAX, Round, Spread};
+use crate::round::{Delivery, FOREIGN_MAX, Figures, Publishes, Return, Round, Spread};
 use crate::sequence::Faults;
-use crate::server::{Contender, LIMIT, PEER};
+use crate::server::{Contender, LIMIT, Level, PEER, Part};
 use crate::workload::{Load, Workload};
 
 /// All rounds of one server under one workload.
@@ -36,7 +36,24 @@ impl Series {
     }
 
     fn delivery(&self, figure: impl Fn(&Delivery) -> f64) -> Option<Spread> {
-        self.spread(|round| round.delivery.as_ref().map(&figure))
+        self.spread(|round| match &round.figures {
+            Figures::Delivery(delivery) => Some(figure(delivery)),
+            _ => None,
+        })
+    }
+
+    fn publishes(&self, figure: impl Fn(&Publishes) -> f64) -> Option<Spread> {
+        self.spread(|round| match &round.figures {
+            Figures::Publishes(publishes) => Some(figure(publishes)),
+            _ => None,
+        })
+    }
+
+    fn comeback(&self, figure: impl Fn(&Return) -> f64) -> Option<Spread> {
+        self.spread(|round| match &round.figures {
+            Figures::Return(comeback) => Some(figure(comeback)),
+            _ => None,
+        })
     }
 
     /// Of every round, quiet or not: a fault is a fault.
@@ -80,6 +97,50 @@ const CONDITIONS_HEAD: &[&str] = &[
     "other faults",
 ];
 const IDLE_HEAD: &[&str] = &["KiB per connection", "× socketioxide", "rounds"];
+const DURABLE_HEAD: &[&str] = &[
+    "an answered publish survives",
+    "publishes per second",
+    "× Redis",
+    "× NATS",
+    "answer p50 ms",
+    "answer p99 ms",
+    "delivery p99 ms",
+    "lost",
+    "repeated",
+    "reordered",
+    "rounds",
+];
+const DURABLE_CONDITIONS_HEAD: &[&str] = &[
+    "publishes per CPU-second",
+    "delivery p50 ms",
+    "events a read",
+    "one sync of the disk ms",
+    "server CPU",
+    "generator CPU",
+    "others on the server's core",
+    "generator delayed",
+    "other faults",
+];
+const RESUME_HEAD: &[&str] = &[
+    "until all have all, s",
+    "one client p50 ms",
+    "one client p99 ms",
+    "thousands of events per second",
+    "server CPU s",
+    "memory before MiB",
+    "at its most MiB",
+    "lost",
+    "repeated",
+    "reordered",
+    "rounds",
+];
+const RESUME_CONDITIONS_HEAD: &[&str] = &[
+    "server CPU",
+    "generator CPU",
+    "others on the server's core",
+    "generator delayed",
+    "other faults",
+];
 
 /// The tables of one workload; `series` is in the order of `contenders`.
 pub(crate) fn table(workload: &Workload, contenders: &[&Contender], series: &[Series]) -> String {
@@ -91,20 +152,44 @@ pub(crate) fn table(workload: &Workload, contenders: &[&Contender], series: &[Se
             .map(|index| &series[index])
     };
     let (limit, peer) = (find(LIMIT), find(PEER));
-    let rows = |text: &mut String, head: &[&str], cells: &dyn Fn(&Series) -> Vec<String>| {
+    let rows = |text: &mut String, head: &[&str], cells: &dyn Fn(&Contender, &Series) -> Vec<String>| {
         let _ = writeln!(text, "| server | {} |", head.join(" | "));
         let _ = writeln!(text, "| --- |{}", " --- |".repeat(head.len()));
         for (contender, series) in contenders.iter().zip(series) {
-            let _ = writeln!(text, "| {} | {} |", contender.name, cells(series).join(" | "));
+            let _ = writeln!(
+                text,
+                "| {} | {} |",
+                contender.name,
+                cells(contender, series).join(" | ")
+            );
         }
         text.push('\n');
     };
     match workload.load {
         Load::FanoutPaced { .. } | Load::FanoutInFlight { .. } => {
-            rows(&mut text, FANOUT_HEAD, &|series| fanout_cells(series, limit, peer));
-            rows(&mut text, CONDITIONS_HEAD, &conditions_cells);
+            rows(&mut text, FANOUT_HEAD, &|_, series| fanout_cells(series, limit, peer));
+            rows(&mut text, CONDITIONS_HEAD, &|_, series| conditions_cells(series));
         }
-        Load::Idle { .. } => rows(&mut text, IDLE_HEAD, &|series| idle_cells(series, peer)),
+        Load::Idle { .. } => rows(&mut text, IDLE_HEAD, &|_, series| idle_cells(series, peer)),
+        Load::Durable { .. } => {
+            // The one of this name that promises as much.
+            let peer = |level: Level, name: &str| {
+                contenders
+                    .iter()
+                    .position(|one| one.name.starts_with(name) && level_of(one) == Some(level))
+                    .map(|index| &series[index])
+            };
+            rows(&mut text, DURABLE_HEAD, &|contender, series| {
+                durable_cells(contender, series, peer)
+            });
+            rows(&mut text, DURABLE_CONDITIONS_HEAD, &|_, series| {
+                durable_conditions_cells(series)
+            });
+        }
+        Load::Resume(_) => {
+            rows(&mut text, RESUME_HEAD, &|_, series| resume_cells(series));
+            rows(&mut text, RESUME_CONDITIONS_HEAD, &|_, series| shares_cells(series));
+        }
     }
     for (contender, series) in contenders.iter().zip(series) {
         for failure in &series.failures {
@@ -135,10 +220,18 @@ fn fanout_cells(series: &Series, limit: Option<&Series>, peer: Option<&Series>) 
 
 /// What the figures were taken under.
 fn conditions_cells(series: &Series) -> Vec<String> {
-    let faults = series.faults();
-    vec![
+    let mut cells = vec![
         cell(series.delivery(|delivery| delivery.per_second / 1e3), 0),
         cell(series.delivery(|delivery| delivery.events_per_read), 1),
+    ];
+    cells.extend(shares_cells(series));
+    cells
+}
+
+/// Who had the cores, and faults that have no cell of their own.
+fn shares_cells(series: &Series) -> Vec<String> {
+    let faults = series.faults();
+    vec![
         percent(series.spread(|round| Some(round.server_share))),
         percent(series.spread(|round| Some(round.load_share))),
         percent(series.spread(|round| Some(round.server_core_foreign))),
@@ -148,9 +241,75 @@ fn conditions_cells(series: &Series) -> Vec<String> {
 }
 
 fn idle_cells(series: &Series, peer: Option<&Series>) -> Vec<String> {
-    let kib = |series: &Series| series.spread(|round| round.idle_kib);
+    let kib = |series: &Series| {
+        series.spread(|round| match round.figures {
+            Figures::IdleKib(kib) => Some(kib),
+            _ => None,
+        })
+    };
     let own = kib(series);
     vec![cell(own, 2), ratio(own, peer.and_then(kib)), series.rounds_cell()]
+}
+
+fn level_of(contender: &Contender) -> Option<Level> {
+    match contender.part {
+        Part::Durable { level, .. } => Some(level),
+        Part::Room | Part::Resume => None,
+    }
+}
+
+fn durable_cells<'a>(
+    contender: &Contender,
+    series: &Series,
+    peer: impl Fn(Level, &str) -> Option<&'a Series>,
+) -> Vec<String> {
+    let Part::Durable { level, promise, .. } = contender.part else {
+        return Vec::new();
+    };
+    let rate = |series: &Series| series.publishes(|publishes| publishes.per_second);
+    let comparable = |series: &Series| rate(series).filter(|_| series.quiet_count() > 0);
+    let faults = series.faults();
+    vec![
+        promise.into(),
+        cell(rate(series), 0),
+        ratio(comparable(series), peer(level, "redis").and_then(comparable)),
+        ratio(comparable(series), peer(level, "nats").and_then(comparable)),
+        cell(series.publishes(|publishes| publishes.answer_p50_ms), 2),
+        cell(series.publishes(|publishes| publishes.answer_p99_ms), 2),
+        cell(series.publishes(|publishes| publishes.delivery_p99_ms), 2),
+        faults.lost.to_string(),
+        faults.repeated.to_string(),
+        faults.reordered.to_string(),
+        series.rounds_cell(),
+    ]
+}
+
+fn durable_conditions_cells(series: &Series) -> Vec<String> {
+    let mut cells = vec![
+        cell(series.publishes(|publishes| publishes.per_cpu_second), 0),
+        cell(series.publishes(|publishes| publishes.delivery_p50_ms), 2),
+        cell(series.publishes(|publishes| publishes.events_per_read), 1),
+        cell(series.publishes(|publishes| publishes.sync_ms), 2),
+    ];
+    cells.extend(shares_cells(series));
+    cells
+}
+
+fn resume_cells(series: &Series) -> Vec<String> {
+    let faults = series.faults();
+    vec![
+        cell(series.comeback(|comeback| comeback.seconds), 2),
+        cell(series.comeback(|comeback| comeback.client_p50_ms), 0),
+        cell(series.comeback(|comeback| comeback.client_p99_ms), 0),
+        cell(series.comeback(|comeback| comeback.per_second / 1e3), 0),
+        cell(series.comeback(|comeback| comeback.cpu_seconds), 2),
+        cell(series.comeback(|comeback| comeback.before_mib), 1),
+        cell(series.comeback(|comeback| comeback.peak_mib), 1),
+        faults.lost.to_string(),
+        faults.repeated.to_string(),
+        faults.reordered.to_string(),
+        series.rounds_cell(),
+    ]
 }
 
 /// The median, with the range behind it.
@@ -175,23 +334,38 @@ fn ratio(own: Option<Spread>, other: Option<Spread>) -> String {
 
 /// One line for the eye while it runs.
 pub(crate) fn progress(round: &Round) -> String {
-    let mut line = String::new();
-    if let Some(delivery) = &round.delivery {
-        let _ = write!(
-            line,
-            "{:.0} k/CPU-s, p50 {:.2} p99 {:.2} ms, {:.1} events a read, server {:.0} %, generator {:.0} %, others {:.1} %, generator delayed {:.1} %",
+    let mut line = match &round.figures {
+        Figures::Delivery(delivery) => format!(
+            "{:.0} k/CPU-s, p50 {:.2} p99 {:.2} ms, {:.1} events a read",
             delivery.per_cpu_second / 1e3,
             delivery.p50_ms,
             delivery.p99_ms,
             delivery.events_per_read,
+        ),
+        Figures::IdleKib(kib) => format!("{kib:.2} KiB a connection"),
+        Figures::Publishes(publishes) => format!(
+            "{:.0}/s, {:.0}/CPU-s, answers p50 {:.2} p99 {:.2} ms, deliveries p99 {:.2} ms, a sync {:.2} ms",
+            publishes.per_second,
+            publishes.per_cpu_second,
+            publishes.answer_p50_ms,
+            publishes.answer_p99_ms,
+            publishes.delivery_p99_ms,
+            publishes.sync_ms,
+        ),
+        Figures::Return(comeback) => format!(
+            "{:.2} s, CPU {:.2} s, memory {:.1} to {:.1} MiB",
+            comeback.seconds, comeback.cpu_seconds, comeback.before_mib, comeback.peak_mib,
+        ),
+    };
+    if !matches!(round.figures, Figures::IdleKib(_)) {
+        let _ = write!(
+            line,
+            ", server {:.0} %, generator {:.0} %, others {:.1} %, generator delayed {:.1} %",
             round.server_share * 100.0,
             round.load_share * 100.0,
             round.server_core_foreign * 100.0,
             round.load_delay * 100.0,
         );
-    }
-    if let Some(kib) = round.idle_kib {
-        let _ = write!(line, "{kib:.2} KiB a connection");
     }
     if round.faults.count() > 0 {
         let _ = write!(line, ", FAULTS {:?}", round.faults);

@@ -1,8 +1,12 @@
 //! The figures of one round, and what many rounds of the same come to.
 
+use std::time::Duration;
+
 use crate::kernel::Usage;
+use crate::latency::Latencies;
 use crate::room::Tally;
 use crate::sequence::Faults;
+use crate::storm::Storm;
 
 /// A round is dropped when other processes had more than this share of the server's core, or kept the generator from
 /// running for more than this share of the time.
@@ -11,9 +15,7 @@ pub(crate) const FOREIGN_MAX: f64 = 0.05;
 /// One server under one workload, once.
 #[derive(Clone, Debug)]
 pub(crate) struct Round {
-    pub(crate) delivery: Option<Delivery>,
-    /// KiB of the server's resident memory per idle connection.
-    pub(crate) idle_kib: Option<f64>,
+    pub(crate) figures: Figures,
     /// Share of a core that the server used.
     pub(crate) server_share: f64,
     /// Share of a core that the generator used.
@@ -21,6 +23,19 @@ pub(crate) struct Round {
     pub(crate) server_core_foreign: f64,
     pub(crate) load_delay: f64,
     pub(crate) faults: Faults,
+}
+
+/// What was measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Figures {
+    /// The measured window of a fan-out.
+    Delivery(Delivery),
+    /// KiB of the server's resident memory per idle connection.
+    IdleKib(f64),
+    /// The measured window of publishes that are kept.
+    Publishes(Publishes),
+    /// A resume storm.
+    Return(Return),
 }
 
 /// What the measured window of a fan-out gave.
@@ -32,6 +47,39 @@ pub(crate) struct Delivery {
     pub(crate) p99_ms: f64,
     /// Events that a client got with one read: how well a server coalesces.
     pub(crate) events_per_read: f64,
+}
+
+/// What the measured window of publishes that are kept gave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Publishes {
+    pub(crate) per_second: f64,
+    pub(crate) per_cpu_second: f64,
+    /// From a publish to its answer.
+    pub(crate) answer_p50_ms: f64,
+    pub(crate) answer_p99_ms: f64,
+    /// From a publish to when a subscriber read it.
+    pub(crate) delivery_p50_ms: f64,
+    pub(crate) delivery_p99_ms: f64,
+    pub(crate) events_per_read: f64,
+    /// What one sync of the disk took just before.
+    pub(crate) sync_ms: f64,
+}
+
+/// What a resume storm gave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Return {
+    /// From the first connection's begin to when the last client had all.
+    pub(crate) seconds: f64,
+    /// The same for one client.
+    pub(crate) client_p50_ms: f64,
+    pub(crate) client_p99_ms: f64,
+    /// Thousands of missed events a second, over all clients.
+    pub(crate) per_second: f64,
+    /// CPU time of the server.
+    pub(crate) cpu_seconds: f64,
+    /// The server's resident memory, in MiB, before the storm and at its most.
+    pub(crate) before_mib: f64,
+    pub(crate) peak_mib: f64,
 }
 
 impl Delivery {
@@ -47,38 +95,66 @@ impl Delivery {
     }
 }
 
+impl Publishes {
+    pub(crate) fn new(
+        answers: u64,
+        answer_latencies: &Latencies,
+        delivery_latencies: &Latencies,
+        events_per_read: f64,
+        sync_ms: f64,
+        usage: &Usage,
+    ) -> Self {
+        let quantile = |latencies: &Latencies, share| latencies.quantile_ms(share).unwrap_or(f64::NAN);
+        Self {
+            per_second: answers as f64 / usage.wall.as_secs_f64(),
+            per_cpu_second: answers as f64 / usage.server.as_secs_f64(),
+            answer_p50_ms: quantile(answer_latencies, 0.5),
+            answer_p99_ms: quantile(answer_latencies, 0.99),
+            delivery_p50_ms: quantile(delivery_latencies, 0.5),
+            delivery_p99_ms: quantile(delivery_latencies, 0.99),
+            events_per_read,
+            sync_ms,
+        }
+    }
+}
+
+impl Return {
+    pub(crate) fn new(
+        storm: Storm,
+        time: Duration,
+        times: &Latencies,
+        before_kib: u64,
+        peak_kib: u64,
+        usage: &Usage,
+    ) -> Self {
+        let seconds = time.as_secs_f64();
+        Self {
+            seconds,
+            client_p50_ms: times.quantile_ms(0.5).unwrap_or(f64::NAN),
+            client_p99_ms: times.quantile_ms(0.99).unwrap_or(f64::NAN),
+            per_second: (storm.clients as u64 * storm.missed) as f64 / seconds,
+            cpu_seconds: usage.server.as_secs_f64(),
+            before_mib: before_kib as f64 / 1024.0,
+            peak_mib: peak_kib as f64 / 1024.0,
+        }
+    }
+}
+
 impl Round {
-    pub(crate) fn fanout(delivery: Delivery, usage: &Usage, faults: Faults) -> Self {
+    pub(crate) fn new(figures: Figures, usage: &Usage, faults: Faults) -> Self {
         Self {
-            delivery: Some(delivery),
-            idle_kib: None,
-            faults,
-            ..Self::new(usage)
-        }
-    }
-
-    pub(crate) fn idle(kib: f64, usage: &Usage) -> Self {
-        Self {
-            idle_kib: Some(kib),
-            ..Self::new(usage)
-        }
-    }
-
-    fn new(usage: &Usage) -> Self {
-        Self {
-            delivery: None,
-            idle_kib: None,
+            figures,
             server_share: usage.server.div_duration_f64(usage.wall),
             load_share: usage.load.div_duration_f64(usage.wall),
             server_core_foreign: usage.server_core_foreign,
             load_delay: usage.load_delay,
-            faults: Faults::default(),
+            faults,
         }
     }
 
     /// Whether the cores belonged to the benchmark. Memory doesn't mind company.
     pub(crate) fn quiet(&self) -> bool {
-        self.delivery.is_none() || self.server_core_foreign.max(self.load_delay) <= FOREIGN_MAX
+        matches!(self.figures, Figures::IdleKib(_)) || self.server_core_foreign.max(self.load_delay) <= FOREIGN_MAX
     }
 }
 

@@ -40,6 +40,14 @@ pub(crate) struct Sequence {
 }
 
 impl Sequence {
+    /// Of a client that has all events before `next` already.
+    pub(crate) fn starting_at(next: u64) -> Self {
+        Self {
+            next,
+            missing: BTreeSet::new(),
+        }
+    }
+
     /// Notes an arrival. True if this client had not had the event yet. `seq` is below the count of published events.
     pub(crate) fn arrive(&mut self, seq: u64, faults: &mut Faults) -> bool {
         if seq == self.next {

@@ -6,16 +6,18 @@ use anyhow::{Result, ensure};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
+use crate::durable;
 use crate::kernel::{self, Accounts};
 use crate::room::Room;
-use crate::round::{Delivery, Round};
+use crate::round::{Delivery, Figures, Round};
 use crate::sequence::Faults;
-use crate::server::Server;
+use crate::server::{Contender, Part, Server};
+use crate::storm::{self, Storm, Transport};
 
 /// Until the last joins are done.
-const SETTLE: Duration = Duration::from_millis(300);
+pub(crate) const SETTLE: Duration = Duration::from_millis(300);
 /// What has not arrived so long after the last publish is lost.
-const DRAIN: Duration = Duration::from_secs(5);
+pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 /// Connections made before memory is first read, so that what a server sets up once is not counted.
 const IDLE_FIRST: usize = 10;
 
@@ -35,6 +37,38 @@ pub(crate) enum Load {
     FanoutInFlight { clients: usize, in_flight: usize },
     /// Connections in a room where nothing happens.
     Idle { connections: usize },
+    /// Publishes that are answered when they are kept, always so many under way, to channels with so many subscribers.
+    Durable { fan_out: usize, in_flight: usize },
+    /// Clients that come back at once.
+    Resume(Storm),
+}
+
+/// One of the durable workloads.
+const fn durable(name: &'static str, summary: &'static str, fan_out: usize, in_flight: usize) -> Workload {
+    Workload {
+        name,
+        summary,
+        load: Load::Durable { fan_out, in_flight },
+    }
+}
+
+/// One of the storms, of 2,000 clients that have missed 200 events each.
+const fn resume(
+    name: &'static str,
+    summary: &'static str,
+    transports: &'static [Transport],
+    restarted: bool,
+) -> Workload {
+    Workload {
+        name,
+        summary,
+        load: Load::Resume(Storm {
+            transports,
+            clients: 2_000,
+            missed: 200,
+            restarted,
+        }),
+    }
 }
 
 /// In the order of the tables.
@@ -60,6 +94,54 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         summary: "10,000 connections in a room where nothing happens",
         load: Load::Idle { connections: 10_000 },
     },
+    durable(
+        "durable-1-1",
+        "10 channels with 1 subscriber each, 1 publish of 200 bytes in flight",
+        1,
+        1,
+    ),
+    durable(
+        "durable-10-1",
+        "10 channels with 10 subscribers each, 1 publish of 200 bytes in flight",
+        10,
+        1,
+    ),
+    durable(
+        "durable-1-64",
+        "10 channels with 1 subscriber each, 64 publishes of 200 bytes in flight",
+        1,
+        64,
+    ),
+    durable(
+        "durable-10-64",
+        "10 channels with 10 subscribers each, 64 publishes of 200 bytes in flight",
+        10,
+        64,
+    ),
+    resume(
+        "resume-memory",
+        "1,000 `/ws` and 1,000 SSE clients come back at once, each 200 events behind, to a server that ran on",
+        &[Transport::Ws, Transport::Sse],
+        false,
+    ),
+    resume(
+        "resume-disk",
+        "1,000 `/ws` and 1,000 SSE clients come back at once, each 200 events behind, to a server that was killed and started again",
+        &[Transport::Ws, Transport::Sse],
+        true,
+    ),
+    resume(
+        "resume-socketio-memory",
+        "2,000 Socket.IO clients come back to their sessions at once, each 200 events behind, to a server that ran on",
+        &[Transport::SocketIo],
+        false,
+    ),
+    resume(
+        "resume-socketio-disk",
+        "2,000 Socket.IO clients come back to their sessions at once, each 200 events behind, to a server that was killed and started again",
+        &[Transport::SocketIo],
+        true,
+    ),
 ];
 
 /// How long the parts of a round last.
@@ -73,11 +155,27 @@ pub(crate) struct Durations {
 }
 
 impl Load {
-    pub(crate) fn run(self, server: &Server, durations: Durations) -> Result<Round> {
+    /// Whether this load is meant for that server.
+    pub(crate) fn suits(self, contender: &Contender) -> bool {
+        match self {
+            Self::FanoutPaced { .. } | Self::FanoutInFlight { .. } | Self::Idle { .. } => {
+                matches!(contender.part, Part::Room)
+            }
+            Self::Durable { .. } => matches!(contender.part, Part::Durable { .. }),
+            Self::Resume(_) => matches!(contender.part, Part::Resume),
+        }
+    }
+
+    pub(crate) fn run(self, contender: &Contender, server: &mut Server, durations: Durations) -> Result<Round> {
         match self {
             Self::FanoutPaced { clients, per_second } => fanout_paced(server, durations, clients, per_second),
             Self::FanoutInFlight { clients, in_flight } => fanout_in_flight(server, durations, clients, in_flight),
             Self::Idle { connections } => idle(server, durations, connections),
+            Self::Durable { fan_out, in_flight } => match contender.part {
+                Part::Durable { broker, .. } => durable::run(broker, server, durations, fan_out, in_flight),
+                Part::Room | Part::Resume => anyhow::bail!("{} keeps nothing", contender.name),
+            },
+            Self::Resume(storm) => storm::run(server, storm),
         }
     }
 }
@@ -122,7 +220,7 @@ fn fanout_paced(server: &Server, durations: Durations, clients: usize, per_secon
     drop(timer);
     let delivery = Delivery::new(&room.tally, &usage);
     room.drain(DRAIN)?;
-    Ok(Round::fanout(delivery, &usage, room.faults()))
+    Ok(Round::new(Figures::Delivery(delivery), &usage, room.faults()))
 }
 
 fn fanout_in_flight(server: &Server, durations: Durations, clients: usize, in_flight: usize) -> Result<Round> {
@@ -148,7 +246,7 @@ fn fanout_in_flight(server: &Server, durations: Durations, clients: usize, in_fl
     let usage = begun.until(Accounts::now(server.pid())?);
     let delivery = Delivery::new(&room.tally, &usage);
     room.drain(DRAIN)?;
-    Ok(Round::fanout(delivery, &usage, room.faults()))
+    Ok(Round::new(Figures::Delivery(delivery), &usage, room.faults()))
 }
 
 fn idle(server: &Server, durations: Durations, connections: usize) -> Result<Round> {
@@ -162,7 +260,7 @@ fn idle(server: &Server, durations: Durations, connections: usize) -> Result<Rou
     let faults = room.faults();
     ensure!(faults == Faults::default(), "not idle: {faults:?}");
     let kib = after.saturating_sub(before) as f64 / connections as f64;
-    Ok(Round::idle(kib, &usage))
+    Ok(Round::new(Figures::IdleKib(kib), &usage, faults))
 }
 
 fn room_of(server: &Server, clients: usize) -> Result<Room> {

@@ -1,0 +1,159 @@
+//! How a server is started, and how it says that it is ready.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::end;
+use crate::broker::{API_KEY, KEEP};
+
+/// A server that accepts no connection for so long has failed.
+const START_WAIT: Duration = Duration::from_secs(20);
+const START_AGAIN: Duration = Duration::from_millis(20);
+
+/// The program and its settings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Launch {
+    /// Relative to `bench/`, with its arguments. Prints `ready ADDRESS`.
+    Program(&'static [&'static str]),
+    /// The `tidings` binary with a store.
+    Tidings { durability: &'static str },
+    /// Redis with an append-only file and no snapshots.
+    Redis { appendfsync: &'static str },
+    /// NATS with JetStream on file.
+    Nats { sync_interval: Option<&'static str> },
+}
+
+impl Launch {
+    /// Starts it with its files in `folder` and waits until it accepts connections.
+    pub(crate) fn start(self, bench: &Path, folder: &Path) -> Result<(Child, SocketAddr)> {
+        match self {
+            Self::Program(words) => {
+                let (program, arguments) = words.split_first().context("an empty command")?;
+                let program = if program.contains('/') {
+                    bench.join(program)
+                } else {
+                    program.into()
+                };
+                let mut command = Command::new(program);
+                command.args(arguments).current_dir(bench);
+                announced(command, "ready ")
+            }
+            Self::Tidings { durability } => {
+                let config = folder.join("tidings.toml");
+                std::fs::write(&config, tidings_config(durability))?;
+                let mut command = Command::new(tidings(bench));
+                command.arg("serve").arg("--config").arg(config);
+                // The environment could say otherwise than the file.
+                for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDINGS_"))
+                {
+                    command.env_remove(name);
+                }
+                // It has nothing to say that is not wrong.
+                command.env("RUST_LOG", "warn");
+                announced(command, "tidings ready http://")
+            }
+            Self::Redis { appendfsync } => {
+                let address = free_address()?;
+                let port = address.port().to_string();
+                let mut command = Command::new(bench.join("target/peers/redis-server"));
+                command.args(["--bind", "127.0.0.1", "--port", &port, "--save", ""]);
+                command.args(["--appendonly", "yes", "--appendfsync", appendfsync, "--dir"]);
+                command.arg(folder).stdout(Stdio::null());
+                listening(command, address)
+            }
+            Self::Nats { sync_interval } => {
+                let address = free_address()?;
+                let sync = sync_interval.map_or(String::new(), |interval| format!("  sync_interval: {interval}\n"));
+                let text = format!(
+                    "listen: \"{address}\"\njetstream {{\n  store_dir: \"{}\"\n{sync}}}\n",
+                    folder.join("jetstream").display()
+                );
+                let config = folder.join("nats.conf");
+                std::fs::write(&config, text)?;
+                let mut command = Command::new(bench.join("target/peers/nats-server"));
+                command.arg("-c").arg(config).stderr(Stdio::null());
+                listening(command, address)
+            }
+        }
+    }
+}
+
+/// `TIDINGS_BIN`, or what `run` has built.
+fn tidings(bench: &Path) -> PathBuf {
+    let set: Option<OsString> = std::env::var_os("TIDINGS_BIN");
+    set.map_or_else(|| bench.join("../target/release/tidings"), PathBuf::from)
+}
+
+/// Everyone may do everything, as often as they like; the data lie beside the file.
+fn tidings_config(durability: &str) -> String {
+    format!(
+        r#"listen = "127.0.0.1:0"
+data = "data"
+durability = "{durability}"
+
+[auth]
+anonymous = true
+
+[api]
+key = "{API_KEY}"
+
+[admin]
+listen = "off"
+
+[[channels]]
+match = "bench:*"
+history = {{ keep = {KEEP} }}
+subscribe = "anyone"
+publish = "anyone"
+
+[limits]
+messages_per_second = 0
+"#
+    )
+}
+
+/// A server that prints one line with its address when it is ready.
+fn announced(mut command: Command, prefix: &str) -> Result<(Child, SocketAddr)> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut line = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        BufReader::new(stdout).read_line(&mut line)?;
+    }
+    let address = line
+        .trim()
+        .strip_prefix(prefix)
+        .and_then(|address| address.parse().ok());
+    let Some(address) = address else {
+        end(&mut child);
+        bail!("it said {line:?} instead of `{prefix}ADDRESS`");
+    };
+    Ok((child, address))
+}
+
+/// A server that is ready when it accepts connections.
+fn listening(mut command: Command, address: SocketAddr) -> Result<(Child, SocketAddr)> {
+    let mut child = command.stdin(Stdio::null()).spawn()?;
+    let deadline = Instant::now() + START_WAIT;
+    while TcpStream::connect(address).is_err() {
+        if let Some(status) = child.try_wait()? {
+            bail!("it ended with {status}");
+        }
+        if Instant::now() > deadline {
+            end(&mut child);
+            bail!("it accepts no connection at {address}");
+        }
+        std::thread::sleep(START_AGAIN);
+    }
+    Ok((child, address))
+}
+
+/// Nobody's a moment ago.
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
