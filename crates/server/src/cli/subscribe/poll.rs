@@ -28,9 +28,15 @@ struct Answer {
 /// Why it did.
 pub(super) async fn read(remote: &Remote, session: &mut Session) -> Result<(), End> {
     let mut sender = remote.http().await?;
+    let mut is_first = true;
     loop {
-        let wait = WAIT_S.to_string();
         let since = session.since();
+        // The first answer comes at once, so that one sees that one is connected. Without `since` it does so anyway.
+        let wait_s = match std::mem::take(&mut is_first) {
+            true if since.is_some() => 0,
+            _ => WAIT_S,
+        };
+        let wait = wait_s.to_string();
         let mut more = vec![("wait", &*wait)];
         more.extend(since.as_deref().map(|since| ("since", since)));
         let path = format!("/poll?{}", query(session.channels(), &more));
@@ -39,7 +45,7 @@ pub(super) async fn read(remote: &Remote, session: &mut Session) -> Result<(), E
             .body(Full::new(Bytes::new()))
             .map_err(|error| Trouble::Lost(error.to_string()))?;
         sender.ready().await.map_err(|error| Trouble::Lost(error.to_string()))?;
-        let answer = send(&mut sender, request, Duration::from_secs(WAIT_S)).await?;
+        let answer = send(&mut sender, request, Duration::from_secs(wait_s)).await?;
         let answer: Answer = serde_json::from_slice(&body(answer).await?).map_err(|error| {
             Trouble::Lost(format!(
                 "the server answered something that is no poll's answer: {error}"
