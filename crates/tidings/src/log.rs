@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod conformance;
 mod keys;
+#[cfg(test)]
+mod kill_tests;
 pub(crate) mod local;
 #[cfg(test)]
 mod local_tests;
@@ -208,22 +210,6 @@ pub(crate) struct Page {
     pub(crate) next: u64,
     /// Indices of the cursors whose channels had events after the cursor that are no longer retained.
     pub(crate) gaps: Vec<usize>,
-}
-
-impl Page {
-    /// The channel by which a reader gets an event: of those that the event is in, the first that it reads there.
-    pub(crate) fn channel<'a>(cursors: &'a [Cursor], cursor: usize, event: &Event) -> &'a Channel {
-        let reads = |name: &Channel| {
-            cursors
-                .iter()
-                .find(|cursor| cursor.channel == *name && cursor.after < event.seq)
-        };
-        let found = match &event.draft.channels[..] {
-            [_] => None,
-            several => several.iter().find_map(reads),
-        };
-        &found.unwrap_or(&cursors[cursor]).channel
-    }
 }
 
 /// Part of what a channel retains.

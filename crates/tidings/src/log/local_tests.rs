@@ -319,6 +319,33 @@ fn a_channel_keeps_what_its_rule_says_across_many_lookups() {
 }
 
 #[test]
+fn a_page_ends_where_it_is_told_to_also_where_only_the_store_has_it() {
+    let mut fixture = stored(Kind::Process);
+    fixture.bounds.channel_bytes = 1;
+    let log = fixture.open_local();
+    let seq: Vec<u64> = (0..10).map(|_| append(&log, draft(&["s1", "s2"], "1"))).collect();
+    let one = PageLimit { events: 1, bytes: 1 };
+    assert!(log.read_tail(&cursors(&[("s1", seq[2])]), seq[9], ALL).is_none());
+    for (after, until, limit, events, next) in [
+        (seq[3], seq[3], ALL, 0, seq[3]),
+        (seq[5], seq[3], ALL, 0, seq[3]),
+        (seq[3], seq[4], ALL, 1, seq[4]),
+        (seq[3], seq[7], one, 1, seq[4]),
+        (seq[3], u64::MAX, ALL, 6, seq[9]),
+        (u64::MAX, u64::MAX, ALL, 0, seq[9]),
+    ] {
+        let page = log
+            .read(&cursors(&[("s1", after), ("s2", after)]), until, limit)
+            .unwrap();
+        assert_eq!(
+            (page.events.len(), page.next, page.gaps.len()),
+            (events, next, 0),
+            "{after} {until}"
+        );
+    }
+}
+
+#[test]
 fn a_store_that_cant_be_opened_says_why_and_what_to_do() {
     let open = |fixture: &Fixture| LocalLog::open(fixture.options()).err().unwrap();
     let shows = |error: &StoreError, words: &[&str]| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::local::{Shared, State};
 use super::record::{decode_event, event_time, split_event_key};
-use super::store::{Entries, Store, StoreError, Table, event_range};
+use super::store::{Entries, Store, StoreError};
 use super::tail::unix_ms;
 use super::{Cursor, From, History, Page, PageLimit};
 use crate::channel::Channel;
@@ -155,11 +155,11 @@ fn open(
     cutoff_ms: Option<u64>,
 ) -> Result<(Entries, bool), StoreError> {
     let Some(cutoff_ms) = cutoff_ms else {
-        return Ok((store.range(Table::Events, event_range(number, after + 1, until)), false));
+        return Ok((store.events(number, after + 1, until), false));
     };
     // The first event from `from` on, by its seq, and whether it is over its time.
     let probe = |from: u64| -> Result<Option<(u64, bool)>, StoreError> {
-        let Some(entry) = store.range(Table::Events, event_range(number, from, until)).next() else {
+        let Some(entry) = store.events(number, from, until).next() else {
             return Ok(None);
         };
         let (key, value) = entry?;
@@ -184,7 +184,7 @@ fn open(
             }
         }
     }
-    Ok((store.range(Table::Events, event_range(number, first, until)), is_gap))
+    Ok((store.events(number, first, until), is_gap))
 }
 
 /// What is left to read for one cursor, and the next of it.
@@ -304,7 +304,7 @@ pub(super) fn history(shared: &Shared, channel: &Channel, from: From, limit: Pag
     let mut entries = if forward {
         open(&store, number, after, last, cutoff_ms).map_err(unreadable)?.0
     } else {
-        store.range(Table::Events, event_range(number, after + 1, last))
+        store.events(number, after + 1, last)
     };
     drop(opening);
     let mut bytes = 0;

@@ -10,16 +10,16 @@
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::ops::{Bound, RangeBounds};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fjall::compaction::filter::{CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
 use parking_lot::RwLock;
 
-use super::record::split_event_key;
+use super::record::{event_key, split_event_key};
 
 /// The version of what is written; a newer one is refused.
 const FORMAT: u32 = 1;
@@ -28,10 +28,13 @@ const FORMAT_TEXT: &str = "tidings store, format ";
 const NEW_TEXT: &str = ", new";
 
 /// What the journals of the tables may take before tables are written out, in bytes; it bounds what is read again after a crash.
-const JOURNAL_BYTES_MAX: u64 = 128 << 20;
+const JOURNAL_BYTES_MAX: u64 = 64 << 20;
 /// What is held in memory of the events, and of each other table, before it is written out.
-const EVENTS_MEMORY_BYTES: u64 = 32 << 20;
-const TABLE_MEMORY_BYTES: u64 = 8 << 20;
+const EVENTS_MEMORY_BYTES: u64 = 16 << 20;
+const TABLE_MEMORY_BYTES: u64 = 2 << 20;
+/// So much more may wait in memory for being written out, and on disk for being merged, before writes wait for it.
+const UNWRITTEN_MAX: usize = 2;
+const UNMERGED_MAX: usize = 19;
 /// Blocks that were read and are held in memory.
 const CACHE_BYTES: u64 = 32 << 20;
 /// A disk counts as writable when so much can be written.
@@ -250,6 +253,9 @@ pub(super) struct Store {
     /// What the next write is made to fail with.
     #[cfg(test)]
     pub(super) fault: parking_lot::Mutex<Option<io::ErrorKind>>,
+    /// Called when a write is on the disk, before anybody is told.
+    #[cfg(test)]
+    pub(super) synced: parking_lot::Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
 impl StoreLock {
@@ -263,21 +269,7 @@ impl StoreLock {
             });
         }
         std::fs::create_dir_all(&folder).map_err(|source| not_writable(path, source))?;
-        let format = std::fs::read_to_string(folder.join("format"));
-        if let Err(error) = &format
-            && error.kind() == io::ErrorKind::NotFound
-        {
-            let entries = std::fs::read_dir(&folder).map_err(|source| not_writable(path, source))?;
-            for entry in entries {
-                let name = entry.map_err(|source| not_writable(path, source))?.file_name();
-                if name != "lock" && name != "format.new" && name != "probe" {
-                    return Err(StoreError::NotAStore {
-                        path: path.to_owned(),
-                        found: format!("it holds store/{} and no store/format", name.display()),
-                    });
-                }
-            }
-        }
+        check_entries(path, &folder)?;
         let lock = OpenOptions::new()
             .write(true)
             .create(true)
@@ -300,7 +292,8 @@ impl StoreLock {
             is_new: Cell::new(false),
             _file: lock,
         };
-        match format {
+        // Not before it is locked: another process may just have made it.
+        match std::fs::read_to_string(this.folder.join("format")) {
             Ok(text) => this.check_format(&text)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 this.is_new.set(true);
@@ -410,6 +403,8 @@ impl Store {
             retired,
             #[cfg(test)]
             fault: parking_lot::Mutex::new(None),
+            #[cfg(test)]
+            synced: parking_lot::Mutex::new(None),
         })
     }
 
@@ -423,6 +418,7 @@ impl Store {
             return Err(not_writable(&self.path, kind.into()));
         }
         let committed = catch_unwind(AssertUnwindSafe(|| {
+            self.wait_for_room()?;
             let mode = if sync {
                 PersistMode::SyncData
             } else {
@@ -442,11 +438,28 @@ impl Store {
         if let Some(kind) = fault {
             return Err(not_writable(&self.path, kind.into()));
         }
+        #[cfg(test)]
+        if sync && let Some(synced) = &*self.synced.lock() {
+            synced();
+        }
         match committed {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(self.why(error)),
             Err(_) => Err(self.why(fjall::Error::Poisoned)),
         }
+    }
+
+    /// Waits while fjall's own threads are behind. It would do so itself, in steps of 100 ms, and for ever once they have
+    /// given up on a disk that is full.
+    fn wait_for_room(&self) -> fjall::Result<()> {
+        for table in &self.tables {
+            while table.sealed_memtable_count() >= UNWRITTEN_MAX || table.l0_table_count() >= UNMERGED_MAX {
+                // An error when they have.
+                self.database.persist(PersistMode::Buffer)?;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Ok(())
     }
 
     /// On the disk is all that was written.
@@ -460,13 +473,12 @@ impl Store {
         self.table(table).get(key).map_err(|error| self.why(error))
     }
 
-    /// The entries of a range, in order, read as they are asked for. What is retired later stays in it.
-    pub(super) fn range<R>(&self, table: Table, range: R) -> Entries
-    where
-        R: RangeBounds<Vec<u8>>,
-    {
+    /// A channel's events from `first` to `last`, both included, in order, read as they are asked for. What is retired
+    /// later stays among them.
+    pub(super) fn events(&self, number: u32, first: u64, last: u64) -> Entries {
+        let range = event_key(number, first)..=event_key(number, last);
         Entries {
-            entries: self.table(table).range(range),
+            entries: (first <= last).then(|| self.table(Table::Events).range(range)),
             path: self.path.clone(),
         }
     }
@@ -474,7 +486,7 @@ impl Store {
     /// The entries whose keys begin with `prefix`.
     pub(super) fn prefix(&self, table: Table, prefix: &[u8]) -> Entries {
         Entries {
-            entries: self.table(table).prefix(prefix),
+            entries: Some(self.table(table).prefix(prefix)),
             path: self.path.clone(),
         }
     }
@@ -509,7 +521,7 @@ impl Store {
 
 /// The entries of a part of a table.
 pub(super) struct Entries {
-    entries: fjall::Iter,
+    entries: Option<fjall::Iter>,
     path: PathBuf,
 }
 
@@ -534,15 +546,39 @@ impl Iterator for Entries {
     type Item = Result<(Slice, Slice), StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let guard = self.entries.next()?;
+        let guard = self.entries.as_mut()?.next()?;
         Some(self.read(guard))
     }
 }
 
 impl DoubleEndedIterator for Entries {
     fn next_back(&mut self) -> Option<Self::Item> {
-        let guard = self.entries.next_back()?;
+        let guard = self.entries.as_mut()?.next_back()?;
         Some(self.read(guard))
+    }
+}
+
+/// Makes sure that a folder without a format is none of somebody else's.
+fn check_entries(path: &Path, folder: &Path) -> Result<(), StoreError> {
+    let listed = || -> io::Result<Option<String>> {
+        let mut other = None;
+        for entry in std::fs::read_dir(folder)? {
+            let name = entry?.file_name();
+            if name == "format" {
+                return Ok(None);
+            }
+            if name != "lock" && name != "format.new" && name != "probe" {
+                other = Some(name.display().to_string());
+            }
+        }
+        Ok(other)
+    };
+    match listed().map_err(|source| not_writable(path, source))? {
+        None => Ok(()),
+        Some(name) => Err(StoreError::NotAStore {
+            path: path.to_owned(),
+            found: format!("it holds store/{name} and no store/format"),
+        }),
     }
 }
 
@@ -600,10 +636,4 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     } else {
         Ok(())
     }
-}
-
-/// All keys of a channel's events from `first` to `last`, both included.
-pub(super) fn event_range(number: u32, first: u64, last: u64) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
-    let key = |seq| super::record::event_key(number, seq).to_vec();
-    (Bound::Included(key(first)), Bound::Included(key(last)))
 }

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 
 use super::record::{ChannelRecord, event_time, split_event_key};
 use super::retention::Retention;
-use super::store::{Store, StoreError, Table, event_range};
+use super::store::{Store, StoreError};
 use super::tail::milliseconds;
 use crate::channel::Channel;
 use crate::limits::{TRIM_EVENTS_MAX, TRIM_WINDOWS_MAX};
@@ -285,8 +285,7 @@ impl Change {
         } = &mut self.stored;
         let last = self.before.map_or(0, |before| before.last);
         if record.trimmed < last {
-            let range = event_range(*number, record.trimmed + 1, last);
-            for entry in store.range(Table::Events, range).take(WINDOW_EVENTS) {
+            for entry in store.events(*number, record.trimmed + 1, last).take(WINDOW_EVENTS) {
                 let (key, value) = entry?;
                 if let (Some((_, seq)), Some(time_ms)) = (split_event_key(&key), event_time(&value)) {
                     let bytes = value.len() as u64;
