@@ -1,6 +1,7 @@
 //! The configuration, as the library takes it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use tidings::{Io, Recovery, Retention, Tidings};
@@ -26,7 +27,7 @@ pub(crate) fn server(config: &Config) -> anyhow::Result<(Io, Router)> {
         .limits(limits(&config.limits))
         .handshake_timeout(config.limits.handshake)
         .with_metadata()
-        .recovery(Recovery::default().window(config.limits.session))
+        .recovery(Recovery::default().window(session(&config.limits)))
         .report_errors(true)
         .forget_headers()
         .state(Arc::clone(&access));
@@ -59,6 +60,15 @@ pub(crate) fn server(config: &Config) -> anyhow::Result<(Io, Router)> {
     });
     let api = api::routes(config, &io, &door, &access);
     Ok((io, api))
+}
+
+/// How long a session waits for its client. The library holds so many at the most, also where that is without a limit.
+fn session(limits: &Limits) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
+    match limits.session {
+        Duration::ZERO => LONGEST,
+        time => time,
+    }
 }
 
 fn retention(history: History) -> Retention {
@@ -106,8 +116,11 @@ mod tests {
             messages_burst: 0,
             outbox_bytes: 0,
             attachments: 0,
+            session: Duration::ZERO,
             ..Limits::default()
         };
+        assert!(session(&none) > Duration::from_secs(24 * 3_600));
+        assert_eq!(session(&Limits::default()), Duration::from_secs(120));
         let limits = limits(&none);
         assert!(limits.message_bytes > 1 << 30 && limits.outbox_bytes > 1 << 30 && limits.attachments > 1 << 30);
         assert_eq!((limits.messages_per_second, limits.messages_burst), (0, u32::MAX));

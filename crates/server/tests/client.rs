@@ -297,3 +297,47 @@ fn where_no_server_is_the_exit_code_is_4() {
         assert!(stderr.contains(&url) && stderr.contains("--url"), "{stderr}");
     }
 }
+
+#[test]
+fn over_https_the_server_must_show_a_certificate_that_is_vouched_for() {
+    let folder = Folder::new("client-tls-files");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let cert = folder.file("cert.pem", &made.cert.pem());
+    let key = folder.file("key.pem", &made.signing_key.serialize_pem());
+    let tables = format!(
+        "[api]\nkey = \"{}\"\n[tls]\ncert = {cert:?}\nkey = {key:?}\n[[channels]]\nmatch = \"*\"\nsubscribe = \"user\"",
+        support::API_KEY
+    );
+    let server = Server::configured("client-tls", "", &tables);
+    let (_, port) = server.address.rsplit_once(':').unwrap();
+    let (url, cert) = (format!("https://localhost:{port}"), cert.to_str().unwrap());
+    let publish = |more: &[&str]| {
+        let arguments = [&["publish", "a", "e", "7", "--url", &url], more].concat();
+        run(&arguments, &[("TIDINGS_API_KEY", support::API_KEY)], "")
+    };
+    let stranger = publish(&[]);
+    assert_eq!(stranger.status.code(), Some(4));
+    assert!(
+        text(&stranger.stderr).contains("certificate"),
+        "{}",
+        text(&stranger.stderr)
+    );
+
+    let token = server.token("ann", &[], &[]);
+    let arguments = |transport| ["a", "--ca", cert, "--transport", transport];
+    let start = |transport| Subscriber::start(&folder, transport, &url, &token, &arguments(transport));
+    let subscribers = TRANSPORTS.map(start);
+    for subscriber in &subscribers {
+        subscriber.connected(1);
+    }
+    let known = publish(&["--ca", cert]);
+    assert_eq!(known.status.code(), Some(0), "{}", text(&known.stderr));
+    for subscriber in &subscribers {
+        assert_eq!(subscriber.printed(1), [7]);
+    }
+    for (ca, part) in [("/nowhere", "/nowhere"), (key.to_str().unwrap(), "no certificate")] {
+        let output = publish(&["--ca", ca]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains(part), "{}", text(&output.stderr));
+    }
+}

@@ -226,7 +226,7 @@ fn spawn(folder: &Folder, arguments: &[String], listen: &str) -> (Process, Vec<S
 
 fn address(lines: &[String]) -> String {
     let ready = lines.last().unwrap();
-    ready.strip_prefix("tidings ready http://").unwrap().to_owned()
+    ready.rsplit_once("://").unwrap().1.to_owned()
 }
 
 /// What was answered.
