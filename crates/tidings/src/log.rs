@@ -82,8 +82,14 @@ pub(crate) trait Log: Send + Sync {
     )]
     fn durability(&self, channel: &Channel) -> Durability;
 
-    /// Keeps a record outside the sequence, or with `None` removes it: before anything that is appended later.
-    fn put(&self, key: Bytes, value: Option<Bytes>);
+    /// Keeps records outside the sequence, or with `None` removes them: all of them or none, and before anything that is
+    /// appended later.
+    fn put_all(&self, records: Vec<Record>);
+
+    /// As [`Log::put_all`], for one.
+    fn put(&self, key: Bytes, value: Option<Bytes>) {
+        self.put_all(vec![(key, value)]);
+    }
 
     /// The records whose keys begin with `prefix`, as they were when the log was opened.
     fn records(&self, prefix: &[u8]) -> Vec<(Bytes, Bytes)>;
@@ -100,6 +106,9 @@ pub(crate) trait Log: Send + Sync {
     /// Ends it, with all that was appended kept. Waits for the disk.
     fn close(&self);
 }
+
+/// A record outside the sequence; without a value it is to go.
+pub(crate) type Record = (Bytes, Option<Bytes>);
 
 /// What a publish is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,7 +21,9 @@ use super::store::{Store, StoreError, StoreLock, Table};
 use super::stored::StoredChannels;
 use super::tail::{Bounds, TailState, unix_ms};
 use super::writer::{Writer, boot_id, restore};
-use super::{Appending, Cursor, Durability, From, History, Log, Page, PageLimit, Receipt, Retained, Since, Tail, read};
+use super::{
+    Appending, Cursor, Durability, From, History, Log, Page, PageLimit, Receipt, Record, Retained, Since, Tail, read,
+};
 use crate::channel::Channel;
 use crate::error::{Code, Error, Result};
 use crate::event::{Draft, Event};
@@ -104,7 +106,7 @@ pub(super) struct Queue {
 
 pub(super) enum Job {
     Append(Append),
-    Put { key: Bytes, value: Option<Bytes> },
+    Put(Vec<Record>),
     Expire,
 }
 
@@ -151,7 +153,10 @@ impl Job {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Append(append) => append.draft.message.bytes() + 256,
-            Self::Put { key, value } => key.len() + value.as_ref().map_or(0, Bytes::len) + 64,
+            Self::Put(records) => {
+                let bytes = |(key, value): &Record| key.len() + value.as_ref().map_or(0, Bytes::len) + 64;
+                records.iter().map(bytes).sum()
+            }
             Self::Expire => 0,
         }
     }
@@ -342,10 +347,10 @@ impl Log for LocalLog {
         }
     }
 
-    fn put(&self, key: Bytes, value: Option<Bytes>) {
+    fn put_all(&self, records: Vec<Record>) {
         let mut queue = self.shared.queue.lock();
-        if !queue.is_closing {
-            self.shared.enqueue(&mut queue, Job::Put { key, value });
+        if !queue.is_closing && !records.is_empty() {
+            self.shared.enqueue(&mut queue, Job::Put(records));
         }
     }
 

@@ -8,7 +8,9 @@ use parking_lot::Mutex;
 
 use super::keys::{Claimed, Keys, fingerprint};
 use super::tail::{Bounds, TailState, unix_ms};
-use super::{Appending, Cursor, Durability, From, History, Log, Page, PageLimit, Receipt, Retained, Since, Tail};
+use super::{
+    Appending, Cursor, Durability, From, History, Log, Page, PageLimit, Receipt, Record, Retained, Since, Tail,
+};
 use crate::channel::Channel;
 use crate::error::{Error, Result};
 use crate::event::{Draft, Event};
@@ -136,7 +138,7 @@ impl Log for MemoryLog {
         Durability::Memory
     }
 
-    fn put(&self, _: Bytes, _: Option<Bytes>) {}
+    fn put_all(&self, _: Vec<Record>) {}
 
     fn records(&self, _: &[u8]) -> Vec<(Bytes, Bytes)> {
         Vec::new()

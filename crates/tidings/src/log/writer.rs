@@ -375,7 +375,7 @@ impl Writer {
         for job in jobs {
             match job {
                 Job::Append(append) => batch.appends.push(append),
-                Job::Put { key, value } => batch.puts.push((key, value)),
+                Job::Put(records) => batch.puts.extend(records),
                 Job::Expire => is_expiring = true,
             }
         }
@@ -676,7 +676,7 @@ impl Writer {
             for job in std::mem::take(&mut queue.jobs) {
                 match job {
                     Job::Append(append) => appends.push(append),
-                    Job::Put { key, value } => drop(self.unsaved.insert(key, value)),
+                    Job::Put(records) => self.unsaved.extend(records),
                     Job::Expire => queue.is_expiring = false,
                 }
             }

@@ -23,7 +23,7 @@ use super::socket::{SocketInner, User};
 use crate::channel::Channel;
 use crate::handshake::Handshake;
 use crate::id::EventId;
-use crate::log::{Cursor, Log, PageLimit, Since};
+use crate::log::{Cursor, Log, PageLimit, Record, Since};
 use crate::random::RandomId;
 use crate::server::Server;
 use crate::shard::command::{Action, Command, Selection};
@@ -219,20 +219,19 @@ impl Sessions {
             id: socket.id(),
             start: socket.start(),
         };
+        // Together, so that a crash can't leave a session with some of its rooms.
         if let Ok(head) = serde_json::to_vec(&head) {
-            self.log.put(key(pid, "", ""), Some(head.into()));
-        }
-        for room in rooms {
-            self.joined(pid, room);
+            let mut records = vec![(key(pid, "", ""), Some(head.into()))];
+            records.extend(rooms.iter().filter_map(|room| record(pid, room)));
+            self.log.put_all(records);
         }
         self.table.lock().entries.insert(pid, Entry::Live(Arc::clone(socket)));
     }
 
-    pub(crate) fn joined(&self, pid: RandomId, room: &Room) {
-        if let Some(name) = room.channel.room_name() {
-            let value = room.joined_at.to_string();
-            self.log.put(key(pid, "/room/", name), Some(value.into()));
-        }
+    /// It is in these rooms too, or in them since another event.
+    pub(crate) fn joined(&self, pid: RandomId, rooms: &[Room]) {
+        self.log
+            .put_all(rooms.iter().filter_map(|room| record(pid, room)).collect());
     }
 
     pub(crate) fn left(&self, pid: RandomId, channel: &Channel) {
@@ -324,15 +323,14 @@ impl Sessions {
 
     /// Lets go of a session for good.
     pub(crate) fn forget(&self, stored: &Stored) {
-        for room in &stored.rooms {
-            self.left(stored.pid, &room.channel);
-        }
-        for state in &self.recovery.states {
-            if stored.values.contains_key(&state.id) {
-                self.log.put(key(stored.pid, "/state/", state.name), None);
-            }
-        }
-        self.log.put(key(stored.pid, "", ""), None);
+        let pid = stored.pid;
+        let rooms = stored.rooms.iter().filter_map(|room| room.channel.room_name());
+        let mut records: Vec<Record> = rooms.map(|name| (key(pid, "/room/", name), None)).collect();
+        let states = self.recovery.states.iter();
+        let states = states.filter(|state| stored.values.contains_key(&state.id));
+        records.extend(states.map(|state| (key(pid, "/state/", state.name), None)));
+        records.push((key(pid, "", ""), None));
+        self.log.put_all(records);
     }
 
     /// Lets go of those that were away for too long.
@@ -381,7 +379,7 @@ impl Sessions {
                         .collect::<Vec<_>>()
                     {
                         let room = Room { channel, joined_at };
-                        self.joined(stored.pid, &room);
+                        self.joined(stored.pid, std::slice::from_ref(&room));
                         stored.rooms.push(room);
                     }
                 }
@@ -437,6 +435,13 @@ pub(crate) struct Claimed {
     pub(crate) stored: Stored,
     /// The socket of a connection that was not yet known to be dead.
     pub(crate) taken_over: Option<Arc<SocketInner>>,
+}
+
+/// The record of a room; the namespace's own channel needs none.
+fn record(pid: RandomId, room: &Room) -> Option<Record> {
+    let name = room.channel.room_name()?;
+    let value = room.joined_at.to_string();
+    Some((key(pid, "/room/", name), Some(value.into())))
 }
 
 fn key(pid: RandomId, kind: &str, name: &str) -> Bytes {

@@ -218,18 +218,22 @@ impl SocketInner {
             Phase::Connected => self.server.hub.log.assigned(),
             _ => ENTERING,
         };
-        self.push_room(state, channel.clone(), joined_at);
+        let room = Room {
+            channel: channel.clone(),
+            joined_at,
+        };
+        if state.phase == Phase::Connected {
+            self.note_rooms(std::slice::from_ref(&room));
+        }
+        state.rooms.push(room);
         true
     }
 
-    fn push_room(&self, state: &mut State, channel: Channel, joined_at: u64) {
-        let room = Room { channel, joined_at };
-        if state.phase == Phase::Connected
-            && let (Some(sessions), Some(pid)) = (&self.server.sessions, self.pid)
-        {
-            sessions.joined(pid, &room);
+    /// Keeps with the session that it is in these rooms.
+    fn note_rooms(&self, rooms: &[Room]) {
+        if let (Some(sessions), Some(pid)) = (&self.server.sessions, self.pid) {
+            sessions.joined(pid, rooms);
         }
-        state.rooms.push(room);
     }
 
     /// Enters rooms, and gets what came after `since` there.
@@ -242,13 +246,22 @@ impl SocketInner {
             Since::Known(seq) => seq,
             Since::Unknown => 0,
         };
+        let mut rooms: Vec<Room> = Vec::with_capacity(channels.len());
         for channel in &channels {
+            if rooms.iter().any(|room| room.channel == *channel) {
+                continue; // named twice
+            }
             // Who is cut before all of it came gets the rest when it comes back.
             let known = state.rooms.iter().position(|room| room.channel == *channel);
             let before = known.map(|at| state.rooms.swap_remove(at).joined_at);
-            let joined_at = before.map_or(from, |before| before.min(from));
-            self.push_room(&mut state, channel.clone(), joined_at);
+            rooms.push(Room {
+                channel: channel.clone(),
+                joined_at: before.map_or(from, |before| before.min(from)),
+            });
         }
+        // All of them or none: it has one cursor for them.
+        self.note_rooms(&rooms);
+        state.rooms.append(&mut rooms);
         self.command(Command::JoinSince {
             socket: Arc::clone(self),
             channels,
