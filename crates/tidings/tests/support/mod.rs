@@ -179,6 +179,11 @@ impl Polling {
         assert_eq!(answer.body, "ok", "{answer:?}");
     }
 
+    /// Ends the transport, which is not yet the end of the sockets.
+    pub(crate) fn close(&self) {
+        self.send("1");
+    }
+
     /// The next packet; pings are answered.
     pub(crate) fn receive(&mut self) -> String {
         loop {
