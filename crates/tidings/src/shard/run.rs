@@ -72,15 +72,18 @@ async fn turns(cell: Rc<Cell>) {
     let tick = server.config.sweep_tick();
     let mut sweep = tokio::time::interval(tick);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut expiry = tokio::time::interval(Duration::from_secs(1));
+    expiry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut queue = VecDeque::new();
     loop {
         let is_idle = cell.state.borrow().is_idle();
         let mut swept = false;
         tokio::select! {
             biased;
-            () = handle.woken() => {}
+            // First, since there may always be something to do.
             _ = sweep.tick(), if !is_idle => swept = true,
-            () = tokio::time::sleep(Duration::from_secs(1)), if is_idle && number == 0 => server.expire(),
+            _ = expiry.tick(), if number == 0 => server.expire(),
+            () = handle.woken() => {}
         }
         handle.begin_turn();
         loop {
@@ -98,9 +101,6 @@ async fn turns(cell: Rc<Cell>) {
         if swept {
             cell.state.borrow_mut().sweep();
             start_ready(&cell);
-            if number == 0 {
-                server.expire();
-            }
         }
         if cell.state.borrow().stopping {
             handle.stop();
