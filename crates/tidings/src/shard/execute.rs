@@ -171,7 +171,7 @@ impl Shard {
         }
     }
 
-    fn disconnect(&mut self, socket: &SocketInner, close: bool) {
+    pub(crate) fn disconnect(&mut self, socket: &SocketInner, close: bool) {
         if self.member_id(socket).is_none() {
             return;
         }

@@ -16,7 +16,7 @@ use super::extract::Event;
 use super::namespace::Namespace;
 use super::rate::{Rate, Verdict};
 use super::reason::Reason;
-use super::recovery::Room;
+use super::recovery::{Change, Room};
 use super::socket::SocketInner;
 use crate::channel::Channel;
 use crate::connection::Key;
@@ -440,6 +440,9 @@ impl Shard {
         });
         server.hub.gauges.sockets.fetch_add(1, Ordering::Relaxed);
         namespace.count(1);
+        let changes = server.sessions.as_ref().map(|sessions| sessions.arrive(&socket));
+        let changes = changes.unwrap_or_default();
+        socket.make_up_for(&changes);
         let mut rooms = socket.begin(position);
         if let Some(sessions) = &server.sessions {
             sessions.begin(&socket, &rooms);
@@ -460,6 +463,11 @@ impl Shard {
         socketio::write_connect(&mut packet, &namespace.path, socket.id(), pid.as_deref());
         self.push_packet(index, &packet, &[]);
         self.ready.push(driver);
+        for change in changes {
+            if let Change::Disconnected { close } = change {
+                self.disconnect(&socket, close);
+            }
+        }
     }
 
     pub(crate) fn member_id(&mut self, socket: &SocketInner) -> Option<u32> {
@@ -512,7 +520,15 @@ impl Shard {
         if volatile && self.at(index).is_none_or(|connection| connection.blocked) {
             return;
         }
-        self.push_packet(index, &packet.bytes, &packet.attachments);
+        if !volatile || socket.pid.is_none() {
+            return self.push_packet(index, &packet.bytes, &packet.attachments);
+        }
+        // Stock clients take any last argument that is a string for their place in the log, so it is given that.
+        let place = self.server.hub.id(self.position);
+        let mut bytes = packet.bytes.clone();
+        bytes.pop(); // the closing bracket of the arguments, of which the event's name is the first
+        bytes.extend_from_slice(format!(",\"{place}\"]").as_bytes());
+        self.push_packet(index, &bytes, &packet.attachments);
     }
 
     pub(crate) fn send_with_ack(&mut self, socket: &SocketInner, packet: &Packet, ack: u64, sink: AckSink) {

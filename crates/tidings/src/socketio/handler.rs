@@ -383,6 +383,9 @@ impl EnterTask {
         let socket = SocketInner::new(server, &self.namespace, entering)?;
         for middleware in behaviour.connect_middleware() {
             if let Err(error) = middleware(Arc::clone(&socket)).await {
+                if let Some(sessions) = &server.sessions {
+                    sessions.give_back(&socket);
+                }
                 socket.forget();
                 return Err(error.in_auth());
             }
@@ -395,6 +398,9 @@ pub(crate) fn connected(socket: Arc<SocketInner>) -> Task {
     Box::pin(async move {
         for handler in socket.namespace.behaviour.connect_handlers() {
             handler(Arc::clone(&socket), ()).await;
+        }
+        if let Some(sessions) = &socket.server.sessions {
+            sessions.set_up(&socket);
         }
     })
 }

@@ -114,7 +114,25 @@ pub(crate) struct Stored {
 
 enum Entry {
     Live(Arc<SocketInner>),
-    Away { stored: Box<Stored>, until: Instant },
+    Away {
+        stored: Box<Stored>,
+        until: Instant,
+    },
+    /// Its client has come back, and the application is being asked about it.
+    Coming {
+        stored: Box<Stored>,
+        until: Instant,
+        /// What was done to it meanwhile.
+        changes: Vec<Change>,
+    },
+}
+
+/// What the server did to a socket that is not there.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    Joined(Room),
+    Left(Channel),
+    Disconnected { close: bool },
 }
 
 /// All sessions that can be recovered.
@@ -129,6 +147,28 @@ struct Table {
     entries: HashMap<RandomId, Entry>,
     /// Those that are away, the longest so first; some have come back since.
     away: VecDeque<(Instant, RandomId)>,
+    /// How many of the entries are of clients that are not there.
+    absent: usize,
+}
+
+impl Table {
+    fn insert(&mut self, pid: RandomId, entry: Entry) {
+        if let Some(until) = entry.until() {
+            self.away.push_back((until, pid));
+            self.absent += 1;
+        }
+        if self.entries.insert(pid, entry).is_some_and(|old| old.until().is_some()) {
+            self.absent -= 1;
+        }
+    }
+
+    fn remove(&mut self, pid: RandomId) -> Option<Entry> {
+        let entry = self.entries.remove(&pid)?;
+        if entry.until().is_some() {
+            self.absent -= 1;
+        }
+        Some(entry)
+    }
 }
 
 /// Sessions whose clients are away, at the most; the longest away give way.
@@ -210,8 +250,25 @@ impl Sessions {
 
     // What happens to a socket
 
-    /// A socket has come in; `start` is where a client stands that has seen no event.
+    /// A client is let in to its session: what was done to that meanwhile.
+    pub(crate) fn arrive(&self, socket: &SocketInner) -> Vec<Change> {
+        let Some(pid) = socket.pid else { return Vec::new() };
+        match self.table.lock().entries.get_mut(&pid) {
+            Some(Entry::Coming { changes, .. }) => std::mem::take(changes),
+            _ => Vec::new(),
+        }
+    }
+
+    /// A socket has come in.
     pub(crate) fn begin(&self, socket: &Arc<SocketInner>, rooms: &[Room]) {
+        let Some(pid) = socket.pid else { return };
+        self.joined(pid, rooms);
+        self.table.lock().insert(pid, Entry::Live(Arc::clone(socket)));
+    }
+
+    /// The application has set a socket up: from now on its client can come back to it. Before, it would come back to a socket
+    /// that lacks rooms.
+    pub(crate) fn set_up(&self, socket: &SocketInner) {
         let Some(pid) = socket.pid else { return };
         let head = Head {
             namespace: &socket.namespace.path,
@@ -219,13 +276,13 @@ impl Sessions {
             id: socket.id(),
             start: socket.start(),
         };
-        // Together, so that a crash can't leave a session with some of its rooms.
-        if let Ok(head) = serde_json::to_vec(&head) {
-            let mut records = vec![(key(pid, "", ""), Some(head.into()))];
-            records.extend(rooms.iter().filter_map(|room| record(pid, room)));
-            self.log.put_all(records);
+        // Under the lock, so that it is not kept after its end.
+        let table = self.table.lock();
+        let is_own = matches!(table.entries.get(&pid), Some(Entry::Live(live)) if std::ptr::eq(&**live, socket));
+        if is_own && let Ok(head) = serde_json::to_vec(&head) {
+            socket.note_set_up();
+            self.log.put(key(pid, "", ""), Some(head.into()));
         }
-        self.table.lock().entries.insert(pid, Entry::Live(Arc::clone(socket)));
     }
 
     /// It is in these rooms too, or in them since another event.
@@ -258,11 +315,12 @@ impl Sessions {
             if !is_own {
                 return;
             }
-            table.entries.remove(&pid);
+            table.remove(pid);
         }
         let stored = self.of(socket, pid);
         match reason {
             Reason::ClientNamespaceDisconnect | Reason::ServerNamespaceDisconnect => self.forget(&stored),
+            _ if !socket.is_set_up() => self.forget(&stored),
             _ => self.store(stored),
         }
     }
@@ -284,45 +342,79 @@ impl Sessions {
     fn store(&self, stored: Stored) {
         let until = Instant::now() + self.recovery.window;
         let mut table = self.table.lock();
-        table.away.push_back((until, stored.pid));
-        let entry = Entry::Away {
-            stored: Box::new(stored),
-            until,
-        };
-        table.entries.insert(entry.pid(), entry);
+        let pid = stored.pid;
+        let stored = Box::new(stored);
+        table.insert(pid, Entry::Away { stored, until });
     }
 
-    /// Takes a session for a client that says it is its own. One that is still live is taken over: the socket that had it is
-    /// returned and is to be closed.
-    pub(crate) fn claim(&self, pid: RandomId, namespace: &str, user: Option<&Arc<str>>) -> Option<Claimed> {
+    /// Takes a session for a client that says it is its own, until [`Sessions::begin`], [`Sessions::give_back`] or
+    /// [`Sessions::give_up`]. One that is still live is taken over: the socket that had it is returned and is to be closed.
+    fn claim(&self, pid: RandomId, namespace: &str, user: Option<&Arc<str>>) -> Option<Claimed> {
         let mut table = self.table.lock();
-        let is_theirs = match table.entries.get(&pid)? {
-            Entry::Live(socket) => *socket.namespace.path == *namespace && socket.user_id.as_ref() == user,
-            Entry::Away { stored, until } => {
-                *stored.namespace == *namespace && stored.user.as_ref() == user && *until > Instant::now()
+        let claimed = match table.entries.get(&pid)? {
+            Entry::Live(socket)
+                if *socket.namespace.path == *namespace && socket.user_id.as_ref() == user && socket.is_set_up() =>
+            {
+                Claimed {
+                    stored: self.of(socket, pid),
+                    taken_over: Some(Arc::clone(socket)),
+                }
             }
+            Entry::Away { stored, until }
+                if *stored.namespace == *namespace && stored.user.as_ref() == user && *until > Instant::now() =>
+            {
+                Claimed {
+                    stored: (**stored).clone(),
+                    taken_over: None,
+                }
+            }
+            _ => return None,
         };
-        if !is_theirs {
-            return None;
+        let until = Instant::now() + self.recovery.window;
+        let coming = Entry::Coming {
+            stored: Box::new(claimed.stored.clone()),
+            until,
+            changes: Vec::new(),
+        };
+        table.insert(pid, coming);
+        Some(claimed)
+    }
+
+    /// Takes a client that is coming back out of rooms in which it may no longer be.
+    fn refuse(&self, pid: RandomId, rooms: &[Channel]) {
+        if let Some(Entry::Coming { stored, .. }) = self.table.lock().entries.get_mut(&pid) {
+            stored.rooms.retain(|room| !rooms.contains(&room.channel));
         }
-        match table.entries.remove(&pid)? {
-            Entry::Away { stored, .. } => Some(Claimed {
-                stored: *stored,
-                taken_over: None,
-            }),
-            Entry::Live(socket) => {
-                drop(table);
-                let stored = self.of(&socket, pid);
-                Some(Claimed {
-                    stored,
-                    taken_over: Some(socket),
-                })
+        for room in rooms {
+            self.left(pid, room);
+        }
+    }
+
+    /// A client that was coming back begins anew: its session is over.
+    fn give_up(&self, stored: &Stored) {
+        self.table.lock().remove(stored.pid);
+        self.forget(stored);
+    }
+
+    /// A client that was coming back was not let in, or has gone before it could hear so: the session waits for it again.
+    pub(crate) fn give_back(&self, socket: &SocketInner) {
+        let Some(pid) = socket.pid else { return };
+        let mut table = self.table.lock();
+        if !matches!(table.entries.get(&pid), Some(Entry::Coming { .. })) {
+            return;
+        }
+        if let Some(Entry::Coming { stored, changes, .. }) = table.remove(pid) {
+            drop(table);
+            let is_over = |change: &Change| matches!(change, Change::Disconnected { .. });
+            match changes.iter().any(is_over) {
+                true => self.forget(&stored),
+                false => self.store(*stored),
             }
         }
     }
 
     /// Lets go of a session for good.
-    pub(crate) fn forget(&self, stored: &Stored) {
+    fn forget(&self, stored: &Stored) {
         let pid = stored.pid;
         let rooms = stored.rooms.iter().filter_map(|room| room.channel.room_name());
         let mut records: Vec<Record> = rooms.map(|name| (key(pid, "/room/", name), None)).collect();
@@ -338,7 +430,7 @@ impl Sessions {
         let now = Instant::now();
         loop {
             let mut table = self.table.lock();
-            let is_crowded = table.away.len() > AWAY_MAX;
+            let is_crowded = table.absent > AWAY_MAX;
             let Some((until, pid)) = table.away.front().copied() else {
                 return;
             };
@@ -347,79 +439,76 @@ impl Sessions {
             }
             table.away.pop_front();
             // It may have come back, and gone away again, since.
-            if !matches!(table.entries.get(&pid), Some(Entry::Away { until: current, .. }) if *current == until) {
+            if table.entries.get(&pid).and_then(Entry::until) != Some(until) {
                 continue;
             }
-            if let Some(Entry::Away { stored, .. }) = table.entries.remove(&pid) {
+            if let Some(Entry::Away { stored, .. } | Entry::Coming { stored, .. }) = table.remove(pid) {
                 drop(table);
                 self.forget(&stored);
             }
         }
     }
 
-    /// Does to the sessions whose clients are away what is done to sockets.
+    /// Does to the sessions whose clients are not there what is done to sockets.
     pub(crate) fn apply(&self, selection: &Selection, action: &Action) {
         let mut gone = Vec::new();
         let mut table = self.table.lock();
         for entry in table.entries.values_mut() {
-            let Entry::Away { stored, .. } = entry else { continue };
-            let is_in = |channel: &Channel| {
-                *channel.as_str() == *stored.namespace || stored.rooms.iter().any(|room| room.channel == *channel)
+            let (stored, changes) = match entry {
+                Entry::Live(_) => continue,
+                Entry::Away { stored, .. } => (stored, None),
+                Entry::Coming { stored, changes, .. } => (stored, Some(changes)),
             };
+            let is_in = |channel: &Channel| *channel.as_str() == *stored.namespace || stored.is_in(channel);
             if !selection.channels.iter().any(is_in) || selection.except.iter().any(is_in) {
                 continue;
             }
-            match action {
+            let done: Vec<Change> = match action {
                 Action::Join(channels) => {
                     let joined_at = self.log.assigned();
-                    for channel in channels
-                        .iter()
-                        .filter(|channel| !stored.is_in(channel))
-                        .cloned()
-                        .collect::<Vec<_>>()
-                    {
-                        let room = Room { channel, joined_at };
-                        self.joined(stored.pid, std::slice::from_ref(&room));
-                        stored.rooms.push(room);
-                    }
+                    let new = channels.iter().filter(|channel| !stored.is_in(channel)).cloned();
+                    new.map(|channel| Change::Joined(Room { channel, joined_at })).collect()
                 }
-                Action::Leave(channels) => {
-                    for channel in channels.iter() {
+                Action::Leave(channels) => channels.iter().cloned().map(Change::Left).collect(),
+                Action::Disconnect { close } => vec![Change::Disconnected { close: *close }],
+            };
+            for change in &done {
+                match change {
+                    Change::Joined(room) => {
+                        self.joined(stored.pid, std::slice::from_ref(room));
+                        stored.rooms.push(room.clone());
+                    }
+                    Change::Left(channel) => {
                         stored.rooms.retain(|room| room.channel != *channel);
                         self.left(stored.pid, channel);
                     }
+                    Change::Disconnected { .. } if changes.is_none() => gone.push(stored.pid),
+                    Change::Disconnected { .. } => {}
                 }
-                Action::Disconnect { .. } => gone.push(stored.pid),
+            }
+            if let Some(changes) = changes {
+                changes.extend(done);
             }
         }
         for pid in gone {
-            if let Some(Entry::Away { stored, .. }) = table.entries.remove(&pid) {
+            if let Some(Entry::Away { stored, .. }) = table.remove(pid) {
                 self.forget(&stored);
             }
         }
     }
 
-    /// A client was let in to its session and has gone before it could hear so: the session waits for it again.
-    pub(crate) fn give_back(&self, socket: &SocketInner) {
-        let (Some(pid), Some(_)) = (socket.pid, socket.recovered) else {
-            return;
-        };
-        self.store(self.of(socket, pid));
-    }
-
     /// How many clients are away.
     pub(crate) fn away(&self) -> usize {
-        let table = self.table.lock();
-        let entries = table.entries.values();
-        entries.filter(|entry| matches!(entry, Entry::Away { .. })).count()
+        self.table.lock().absent
     }
 }
 
 impl Entry {
-    fn pid(&self) -> RandomId {
+    /// How long its client may be away, if it is.
+    fn until(&self) -> Option<Instant> {
         match self {
-            Entry::Live(socket) => socket.pid.unwrap_or_else(RandomId::new),
-            Entry::Away { stored, .. } => stored.pid,
+            Entry::Live(_) => None,
+            Entry::Away { until, .. } | Entry::Coming { until, .. } => Some(*until),
         }
     }
 }
@@ -431,10 +520,10 @@ impl Stored {
 }
 
 /// A session that its client has come back to.
-pub(crate) struct Claimed {
-    pub(crate) stored: Stored,
+struct Claimed {
+    stored: Stored,
     /// The socket of a connection that was not yet known to be dead.
-    pub(crate) taken_over: Option<Arc<SocketInner>>,
+    taken_over: Option<Arc<SocketInner>>,
 }
 
 /// The record of a room; the namespace's own channel needs none.
@@ -482,17 +571,19 @@ pub(crate) async fn recover(
         },
     };
     let allowed = server.access.recovered_rooms(user, &stored).await;
+    let mut refused = Vec::new();
     stored.rooms.retain(|room| {
         let stays = allowed.contains(&room.channel);
         if !stays {
-            sessions.left(pid, &room.channel);
+            refused.push(room.channel.clone());
         }
         stays
     });
+    sessions.refuse(pid, &refused);
     match cursor {
         Some(cursor) if missed_is_whole(server, sessions, &stored, cursor).await => Some((stored, cursor)),
         _ => {
-            sessions.forget(&stored);
+            sessions.give_up(&stored);
             None
         }
     }

@@ -4,7 +4,7 @@ use std::any::{Any, TypeId};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -19,7 +19,7 @@ use super::handler::{Answer, ErasedHandler, EventHandlers, Handler, SocketHandle
 use super::io::Io;
 use super::namespace::Namespace;
 use super::reason::Reason;
-use super::recovery::{Room, Stored};
+use super::recovery::{Change, Room, Stored};
 use crate::channel::Channel;
 use crate::connection::Key;
 use crate::error::Result;
@@ -59,6 +59,8 @@ pub(crate) struct SocketInner {
     start: AtomicU64,
     /// Its client came back, and has all events up to here.
     pub(crate) recovered: Option<u64>,
+    /// The application has set it up: its handlers of the connection have run.
+    is_set_up: AtomicBool,
     state: Mutex<State>,
     pub(crate) concurrent: AtomicUsize,
 }
@@ -145,6 +147,7 @@ impl SocketInner {
             user_id,
             start: AtomicU64::new(start),
             recovered: cursor,
+            is_set_up: AtomicBool::new(cursor.is_some()),
             state: Mutex::new(State {
                 rooms,
                 values: (!values.is_empty()).then(|| Box::new(values)),
@@ -157,6 +160,26 @@ impl SocketInner {
     /// Where its client stands if it has seen no event.
     pub(crate) fn start(&self) -> u64 {
         self.start.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_set_up(&self) -> bool {
+        self.is_set_up.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn note_set_up(&self) {
+        self.is_set_up.store(true, Ordering::Release);
+    }
+
+    /// Does what was done to its session before it was connected.
+    pub(crate) fn make_up_for(&self, changes: &[Change]) {
+        let mut state = self.state.lock();
+        for change in changes {
+            match change {
+                Change::Joined(room) if !state.is_in(&room.channel) => state.rooms.push(room.clone()),
+                Change::Left(channel) => state.rooms.retain(|room| room.channel != *channel),
+                Change::Joined(_) | Change::Disconnected { .. } => {}
+            }
+        }
     }
 
     /// What recovery keeps of it.
@@ -496,9 +519,6 @@ impl<U: Send + Sync + 'static> Socket<U> {
             event::check_name(name)?;
             let encoded = arguments::encode(&arguments)?;
             let mut bytes = Vec::new();
-            // Stock clients take any last argument that is a string for their place in the log.
-            let hub = &self.inner.server.hub;
-            let offset = self.inner.pid.map(|_| format!("\"{}\"", hub.id(hub.log.position())));
             tidings_protocol::socketio::write_event(
                 &mut bytes,
                 &self.inner.namespace.path,
@@ -506,7 +526,7 @@ impl<U: Send + Sync + 'static> Socket<U> {
                 encoded.attachments.len(),
                 name,
                 &encoded.text,
-                offset.as_deref().as_slice(),
+                &[],
             );
             let packet = Packet {
                 bytes,
