@@ -34,7 +34,10 @@ struct State {
 pub(crate) enum Piped {
     All,
     /// The body has not yet taken what is in there.
-    Full,
+    Full {
+        /// It had taken what was in there before.
+        has_moved: bool,
+    },
     /// The client is gone.
     Gone,
 }
@@ -61,7 +64,10 @@ impl Pipe {
             reader.wake();
         }
         state.has_more = !outbox.is_empty();
-        if state.has_more { Piped::Full } else { Piped::All }
+        match state.has_more {
+            true => Piped::Full { has_moved: bytes > 0 },
+            false => Piped::All,
+        }
     }
 
     /// The body ends when it has taken all.

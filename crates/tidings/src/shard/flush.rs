@@ -249,7 +249,12 @@ fn write(connection: &mut Connection, now_ms: u64) -> Written {
         }
         Transport::Stream(pipe) => match pipe.fill(&mut connection.outbox) {
             Piped::All => Written::All,
-            Piped::Full => Written::Blocked,
+            Piped::Full { has_moved } => {
+                if has_moved {
+                    connection.progress_ms = now_ms;
+                }
+                Written::Blocked
+            }
             Piped::Gone => Written::Failed,
         },
         Transport::Waiter(reply) => match connection.outbox.pop() {
