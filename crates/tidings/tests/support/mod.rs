@@ -170,7 +170,7 @@ impl Polling {
         (client, entered)
     }
 
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         format!("/socket.io/?EIO=4&transport=polling&sid={}", self.session)
     }
 
@@ -198,6 +198,19 @@ impl Polling {
             }
         }
     }
+}
+
+/// Resident memory of this process, in KiB.
+pub(crate) fn resident_kib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// How often clients come and go where a test looks for what they leave: `TIDINGS_CYCLES`, or this.
+pub(crate) fn cycles(otherwise: usize) -> usize {
+    let given = std::env::var("TIDINGS_CYCLES").ok();
+    given.map_or(otherwise, |count| count.parse().unwrap())
 }
 
 /// Waits for a condition that nothing announces.
