@@ -56,6 +56,8 @@ export class Notifications {
       const headers = { "Content-Type": "application/json" };
       const response = await fetchWith(this.#tokens, "notify", { method: "POST", headers, body: JSON.stringify({ text }) });
       if (!response.ok) throw await Refusal.of(response);
+      // An answer that nobody reads keeps its connection, of which there are few.
+      await response.text();
     } catch (refusal) {
       toast(sentence(refusal));
     }

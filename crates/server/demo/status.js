@@ -38,7 +38,7 @@ export class Status {
     const { events, gap } = await poll(this.#tokens, { channel: CHANNEL, since: this.#id, wait: 0, limit: 1000 }, { signal });
     signal.throwIfAborted();
     const note = this.#panel.part("note");
-    const count = events.length === 1 ? "1 update" : `${events.length} updates`;
+    const count = ["nothing", "1 update"][events.length] ?? `${events.length} updates`;
     note.textContent = gap ? "some updates are no longer kept" : `${count} ${missedLine(this.#panel.away)}`;
     for (const event of events) this.#take(event, true);
   }

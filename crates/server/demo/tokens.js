@@ -68,6 +68,7 @@ export async function fetchWith(tokens, path, { headers, ...options } = {}) {
   try {
     const response = await attempt();
     if (response.status !== 401) return response;
+    await response.text();
     await tokens.renew();
     return await attempt();
   } catch (error) {
