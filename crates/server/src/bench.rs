@@ -50,6 +50,9 @@ pub(crate) fn bench(options: &Bench) -> Result<(), Failure> {
     match outcome {
         Ok(true) => Ok(()),
         Ok(false) => Err(failed("something did not hold".to_owned())),
-        Err(error) => Err(failed(format!("{error:#}"))),
+        Err(error) => Err(match error.downcast() {
+            Ok(failure) => failure,
+            Err(error) => failed(format!("{error:#}")),
+        }),
     }
 }

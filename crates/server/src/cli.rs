@@ -233,6 +233,16 @@ mod tests {
     }
 
     #[test]
+    fn bench_takes_what_belongs_together() {
+        assert!(matches!(
+            parse("bench --verify --seed 7 --kills 3 --transport ws sse"),
+            Ok(Command::Bench(_))
+        ));
+        assert!(parse("bench --clients 10 --rate 1000 --seconds 5 --json").is_ok());
+        assert!(parse("bench --seed 7").is_err() && parse("bench --transport history").is_err());
+    }
+
+    #[test]
     fn token_takes_patterns_both_ways() {
         let line = "token --user ann --subscribe room:* news --subscribe a --publish room:7 --expires 90s";
         let Ok(Command::Token(token)) = parse(line) else {

@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
+use bytes::Bytes;
+use http::Method;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::crowd::Crowd;
+use super::http::{Http, query};
 use super::keys::Keys;
 use super::options::Bench;
 use super::plan::PlannedReader;
@@ -20,6 +23,7 @@ use super::record::{Channel, ChannelIndex, ContentId, Moment, Outcome, Record, T
 use super::recorder::Recorder;
 use super::verify::start_stock;
 use super::{judge, report};
+use crate::cli::{Exit, Failure};
 
 /// How many events a second one publisher gets out for sure.
 const RATE_OF_ONE: u32 = 200;
@@ -55,10 +59,11 @@ pub(super) async fn load(options: &Bench) -> anyhow::Result<bool> {
     outcome
 }
 
-fn host_and_port(url: &str) -> anyhow::Result<String> {
-    let Some(rest) = url.strip_prefix("http://") else {
-        bail!("{url} does not begin with http://, which is all that this command speaks");
-    };
+fn host_and_port(url: &str) -> Result<String, Failure> {
+    let rest = url.strip_prefix("http://").ok_or_else(|| Failure {
+        exit: Exit::Usage,
+        message: format!("{url} does not begin with http://, which is all that this command speaks"),
+    })?;
     let host = rest.split('/').next().unwrap_or_default();
     Ok(match host.rsplit_once(':') {
         Some((_, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host.to_owned(),
@@ -66,7 +71,33 @@ fn host_and_port(url: &str) -> anyhow::Result<String> {
     })
 }
 
+/// Asks whether the server is there and lets subscribers and publishers in, so that who must not begin is told why.
+async fn knock(address: &str, token: &str, key: &str) -> Result<(), Failure> {
+    let channel = ["bench:0".to_owned()];
+    let doors = [
+        (token, format!("/poll?{}", query(&channel, &[("wait", "0")]))),
+        (key, "/api/v1/channels".to_owned()),
+    ];
+    for (bearer, path) in doors {
+        let answer = Http::new(address, bearer)
+            .request(Method::GET, &path, &[], Bytes::new())
+            .await;
+        let answer = answer.map_err(|error| Failure {
+            exit: Exit::Unreachable,
+            message: format!("no server answers at {address}: {error}"),
+        })?;
+        if answer.status != 200 {
+            return Err(Failure {
+                exit: Exit::Refused,
+                message: format!("{path} was answered with {}: {}", answer.status, answer.excerpt()),
+            });
+        }
+    }
+    Ok(())
+}
+
 async fn measure(options: &Bench, address: &str, token: &str, key: &str) -> anyhow::Result<bool> {
+    knock(address, token, key).await?;
     let channels: Vec<Channel> = (0..options.channels)
         .map(|number| Channel {
             name: format!("bench:{number}"),

@@ -10,8 +10,8 @@ use super::record::Transport;
 /// `tidings bench`.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
-    /// The server; without one, a server is started for the time it takes
-    #[arg(long, value_name = "URL", env = "TIDINGS_URL", conflicts_with = "verify")]
+    /// The server, of no account with --verify; without one, a server is started for the time it takes
+    #[arg(long, value_name = "URL", env = "TIDINGS_URL")]
     pub(super) url: Option<String>,
     /// A token that may subscribe to the channels `bench:0`, `bench:1` and so on
     #[arg(long, value_name = "TOKEN", env = "TIDINGS_TOKEN", hide_env_values = true)]
