@@ -164,6 +164,25 @@ describe("the demo's panels", () => {
       assert.deepEqual((await items(ann, "longpoll")).map(({ missed }) => missed), [false], "who rested was not cut");
     }));
 
+  test("windows beside each other leave a browser connections for what is short", () =>
+    withContext(DESKTOP, async (context) => {
+      const pages = [];
+      for (const name of ["Ann", "Bob", "Cleo"]) pages.push(await tabAs(context, name, "windows"));
+      const [ann, bob, cleo] = pages;
+      await isLive(ann, ...ALL);
+      await isLive(bob, ...ALL);
+      for (const panel of ["notify", "longpoll"]) await isIn(cleo, panel, "resting");
+      // with six requests under way, none of these would be answered
+      await isLive(cleo, "chat", "status");
+      await notify(cleo);
+      await say(cleo, "room for one more");
+      for (const page of pages) await shows(page, "room for one more");
+      await ann.close();
+      await isLive(cleo, ...ALL);
+      assert.ok((await textsOf(items(cleo, "longpoll"))).includes("room for one more"));
+      assert.ok((await items(cleo, "notify")).length > 0);
+    }));
+
   test("a cut by keyboard keeps the focus and is read out", () =>
     withContext(DESKTOP, async (context) => {
       const ann = await tabAs(context, "Ann", "focus");

@@ -1,10 +1,14 @@
 // What keeps a panel's connection going: it runs until it is cut, comes back by itself after what is not for good, and
-// rests while nobody can see the page, for a browser has few connections for all its tabs.
+// rests while nobody can see the page.
 
-import { backOff } from "./panel.js";
+import { backOff, pause } from "./panel.js";
 import { sentence } from "./toasts.js";
 
 const REST_AFTER_MS = 5_000;
+
+/** With HTTP/1.1 a browser has six connections to a server, for all its tabs together. So many may be held for long. */
+const SEATS = 4;
+const SEAT_EVERY_MS = 2_000;
 
 export class Lifeline {
   #panel;
@@ -37,6 +41,8 @@ export class Lifeline {
   async start() {
     this.#end();
     const { signal } = (this.#going = new AbortController());
+    if (this.#rests) await this.#sit(signal);
+    if (signal.aborted) return;
     if (this.#panel.state !== "live") this.#panel.become(this.#panel.away ? "catching" : "connecting");
     for (let attempt = 0; !signal.aborted; attempt += 1) {
       try {
@@ -45,6 +51,7 @@ export class Lifeline {
       } catch (error) {
         if (signal.aborted) return;
         if (error.code !== "unreachable") {
+          this.#end();
           this.#panel.become("stopped", sentence(error));
           return;
         }
@@ -58,6 +65,15 @@ export class Lifeline {
   cut() {
     this.#end();
     this.#panel.become("cut");
+  }
+
+  /** Waits for a connection that no other tab needs. */
+  async #sit(signal) {
+    while (!(await takeSeat(signal))) {
+      if (signal.aborted) return;
+      this.#panel.become("resting", "Other windows with this page have the browser's connections.");
+      await pause(SEAT_EVERY_MS, signal);
+    }
   }
 
   #end() {
@@ -77,4 +93,25 @@ export class Lifeline {
       this.#panel.become("resting");
     }, REST_AFTER_MS);
   }
+}
+
+/** Takes a seat until the signal; whether one was free. */
+async function takeSeat(signal) {
+  if (!navigator.locks) return true;
+  for (let seat = 0; seat < SEATS; seat += 1) {
+    if (await takeLock(`tidings-demo-${seat}`, signal)) return true;
+  }
+  return false;
+}
+
+function takeLock(name, signal) {
+  return new Promise((taken) => {
+    navigator.locks.request(name, { ifAvailable: true }, (lock) => {
+      taken(lock !== null);
+      return lock && new Promise((release) => {
+        if (signal.aborted) release();
+        signal.addEventListener("abort", release, { once: true });
+      });
+    });
+  });
 }
