@@ -269,6 +269,7 @@ impl Sessions {
     /// The application has set a socket up: from now on its client can come back to it. Before, it would come back to a socket
     /// that lacks rooms.
     pub(crate) fn set_up(&self, socket: &SocketInner) {
+        drop(socket.taken_over.lock().take());
         let Some(pid) = socket.pid else { return };
         let head = Head {
             namespace: &socket.namespace.path,
@@ -548,20 +549,11 @@ pub(crate) async fn recover(
     handshake: &Handshake,
     user: &User,
     user_id: Option<&Arc<str>>,
-) -> Option<(Stored, u64)> {
+) -> Option<Recovered> {
     let sessions = server.sessions.as_ref()?;
     let (pid, offset) = asked_for(handshake.auth_json()?)?;
     let Claimed { mut stored, taken_over } = sessions.claim(pid, &namespace.path, user_id)?;
-    if let Some(old) = taken_over {
-        let shard = old.key.shard;
-        server.hub.send(
-            shard,
-            Command::CloseTransport {
-                socket: old,
-                code: 4409,
-            },
-        );
-    }
+    let taken_over = taken_over.map(TakenOver);
     // Each room has its own beginning too, which may be before the socket's: see `Socket::join_since`.
     let cursor = match offset {
         None => Some(0),
@@ -581,11 +573,38 @@ pub(crate) async fn recover(
     });
     sessions.refuse(pid, &refused);
     match cursor {
-        Some(cursor) if missed_is_whole(server, sessions, &stored, cursor).await => Some((stored, cursor)),
+        Some(cursor) if missed_is_whole(server, sessions, &stored, cursor).await => Some(Recovered {
+            stored,
+            cursor,
+            taken_over,
+        }),
         _ => {
             sessions.give_up(&stored);
             None
         }
+    }
+}
+
+/// What a client comes back to.
+pub(crate) struct Recovered {
+    pub(crate) stored: Stored,
+    /// It has all events up to here.
+    pub(crate) cursor: u64,
+    pub(crate) taken_over: Option<TakenOver>,
+}
+
+/// The socket of a connection that was not yet known to be dead. Dropped, that is closed: when the new one is set up, so
+/// that its user was present all the time.
+pub(crate) struct TakenOver(Arc<SocketInner>);
+
+impl Drop for TakenOver {
+    fn drop(&mut self) {
+        let old = &self.0;
+        let command = Command::CloseTransport {
+            socket: Arc::clone(old),
+            code: 4409,
+        };
+        old.server.hub.send(old.key.shard, command);
     }
 }
 

@@ -19,7 +19,7 @@ use super::handler::{Answer, ErasedHandler, EventHandlers, Handler, SocketHandle
 use super::io::Io;
 use super::namespace::Namespace;
 use super::reason::Reason;
-use super::recovery::{Change, Room, Stored};
+use super::recovery::{Change, Recovered, Room, TakenOver};
 use crate::channel::Channel;
 use crate::connection::Key;
 use crate::error::Result;
@@ -59,6 +59,8 @@ pub(crate) struct SocketInner {
     start: AtomicU64,
     /// Its client came back, and has all events up to here.
     pub(crate) recovered: Option<u64>,
+    /// Who had its session before, until it is set up.
+    pub(crate) taken_over: Mutex<Option<TakenOver>>,
     /// The application has set it up: its handlers of the connection have run.
     is_set_up: AtomicBool,
     state: Mutex<State>,
@@ -105,8 +107,8 @@ pub(crate) struct Entering {
     pub(crate) user: User,
     pub(crate) user_id: Option<Arc<str>>,
     pub(crate) handshake: Handshake,
-    /// The session that it comes back to, and what it has seen of it.
-    pub(crate) recovered: Option<(Stored, u64)>,
+    /// The session that it comes back to.
+    pub(crate) recovered: Option<Recovered>,
 }
 
 impl SocketInner {
@@ -118,9 +120,14 @@ impl SocketInner {
             handshake,
             recovered,
         } = entering;
-        let cursor = recovered.as_ref().map(|(_, cursor)| *cursor);
+        let cursor = recovered.as_ref().map(|recovered| recovered.cursor);
+        let mut taken_over = None;
         let (id, pid, start, mut rooms, values) = match recovered {
-            Some((stored, _)) => (stored.id, Some(stored.pid), stored.start, stored.rooms, stored.values),
+            Some(recovered) => {
+                taken_over = recovered.taken_over;
+                let stored = recovered.stored;
+                (stored.id, Some(stored.pid), stored.start, stored.rooms, stored.values)
+            }
             None => {
                 let pid = server.sessions.as_ref().map(|_| RandomId::new());
                 let id = server.socket_ids.make().into();
@@ -147,6 +154,7 @@ impl SocketInner {
             user_id,
             start: AtomicU64::new(start),
             recovered: cursor,
+            taken_over: Mutex::new(taken_over),
             is_set_up: AtomicBool::new(cursor.is_some()),
             state: Mutex::new(State {
                 rooms,
