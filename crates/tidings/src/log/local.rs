@@ -105,7 +105,7 @@ pub(super) struct Queue {
 }
 
 pub(super) enum Job {
-    Append(Append),
+    Append(Box<Append>),
     Put(Vec<Record>),
     Expire,
 }
@@ -250,13 +250,13 @@ impl LocalLog {
         let (reply, receiver) = oneshot::channel();
         shared.enqueue(
             &mut queue,
-            Job::Append(Append {
+            Job::Append(Box::new(Append {
                 seq,
                 time_ms,
                 draft,
                 claim,
                 reply,
-            }),
+            })),
         );
         Ok(Appending::Waiting(receiver))
     }

@@ -374,7 +374,7 @@ impl Writer {
         let mut is_expiring = false;
         for job in jobs {
             match job {
-                Job::Append(append) => batch.appends.push(append),
+                Job::Append(append) => batch.appends.push(*append),
                 Job::Put(records) => batch.puts.extend(records),
                 Job::Expire => is_expiring = true,
             }
@@ -675,7 +675,7 @@ impl Writer {
             queue.bytes = 0;
             for job in std::mem::take(&mut queue.jobs) {
                 match job {
-                    Job::Append(append) => appends.push(append),
+                    Job::Append(append) => appends.push(*append),
                     Job::Put(records) => self.unsaved.extend(records),
                     Job::Expire => queue.is_expiring = false,
                 }
