@@ -221,6 +221,22 @@ pub(crate) struct Page {
     pub(crate) gaps: Vec<usize>,
 }
 
+impl Page {
+    /// The channel by which a reader gets an event: of those that the event is in, the first that it reads there.
+    pub(crate) fn channel<'a>(cursors: &'a [Cursor], cursor: usize, event: &Event) -> &'a Channel {
+        let reads = |name: &Channel| {
+            cursors
+                .iter()
+                .find(|cursor| cursor.channel == *name && cursor.after < event.seq)
+        };
+        let found = match &event.draft.channels[..] {
+            [_] => None,
+            several => several.iter().find_map(reads),
+        };
+        &found.unwrap_or(&cursors[cursor]).channel
+    }
+}
+
 /// Part of what a channel retains.
 #[derive(Debug)]
 pub(crate) struct History {

@@ -76,15 +76,17 @@ impl Plan {
         }
     }
 
-    /// So many subscribers, of all these transports in turn; the last of each has only quiet channels.
+    /// So many subscribers, of all these transports in turn. The first of each has only channels on disk, so that it can
+    /// be restored whatever is killed; the last has only quiet ones.
     pub(super) fn readers(&mut self, transports: &[Transport], clients: usize) -> Vec<PlannedReader> {
         let each = clients.div_ceil(transports.len().max(1)).max(2);
         let mut readers = Vec::new();
         for transport in transports {
             for number in 0..each {
-                let channels = match number + 1 == each {
-                    true => self.quiet.to_vec(),
-                    false => self.some_channels(),
+                let channels = match number {
+                    _ if number + 1 == each => self.quiet.to_vec(),
+                    0 => [&self.busy[..], &self.quiet[..1]].concat(),
+                    _ => self.some_channels(),
                 };
                 readers.push(PlannedReader {
                     name: format!("{transport}-{number}"),

@@ -75,7 +75,7 @@ pub(super) fn cursors(channels: &[Granted], after: u64) -> Vec<Cursor> {
 pub(super) fn answer(server: &Server, cursors: &[Cursor], page: &Page) -> Bytes {
     let hub = &server.hub;
     let encode = |(cursor, event): &(usize, std::sync::Arc<crate::event::Event>)| {
-        wire::poll_event(event, &cursors[*cursor].channel, hub.epoch)
+        wire::poll_event(event, Page::channel(cursors, *cursor, event), hub.epoch)
     };
     let events: Vec<Vec<u8>> = page.events.iter().map(encode).collect();
     let events: Vec<&[u8]> = events.iter().map(Vec::as_slice).collect();

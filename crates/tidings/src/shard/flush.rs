@@ -194,7 +194,7 @@ impl Shard {
                 continue;
             }
             let connection = &mut self.connections[index as usize];
-            let (wire, channel) = (connection.wire, &cursors[*cursor].channel);
+            let (wire, channel) = (connection.wire, Page::channel(cursors, *cursor, event));
             let envelope = server.config.envelope;
             let chunk = self.replayed.get(event.seq, wire, channel, || {
                 wire::event(wire, event, channel, envelope, server.hub.epoch, None)

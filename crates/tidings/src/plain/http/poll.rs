@@ -172,7 +172,9 @@ fn newest(log: &dyn Log, channels: &[Channel], tail: u64, limit: PageLimit) -> R
         let history = log.history(channel, From::Before(tail + 1), limit)?;
         events.extend(history.events.into_iter().map(|event| (channel.clone(), event)));
     }
-    events.sort_by_key(|(_, event)| event.seq);
+    // An event of several channels is shown in the first of its own.
+    let place = |channel: &Channel, event: &Event| event.draft.channels.iter().position(|name| name == channel);
+    events.sort_by_key(|(channel, event)| (event.seq, place(channel, event)));
     events.dedup_by_key(|(_, event)| event.seq);
     Ok(events)
 }
