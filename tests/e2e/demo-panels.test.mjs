@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { Client, newest } from "./lib/clients.mjs";
 import { by, countOf, demo, DESKTOP, isIn, isLive, items, lastId, lines, messages, PHONE, picture, say, shows, sidewaysOf, stateOf, toggle, tokenFor } from "./lib/demo-page.mjs";
+import { now, SECRET, tokenOf } from "./lib/tokens.mjs";
 import { until } from "./lib/wait.mjs";
 
 const ALL = ["chat", "notify", "status", "longpoll"];
@@ -27,7 +28,8 @@ const holds = (what, list, id) => until(what, async () => (await idsOf(list())).
 
 // Notifications are the page's own, so their ids are told by the page's request.
 async function notify(page) {
-  const [answer] = await Promise.all([page.waitForResponse(/\/demo\/notify$/), by(page, "notify-me").click()]);
+  const answered = page.waitForResponse((response) => /\/demo\/notify$/.test(response.url()) && response.status() !== 401);
+  const [answer] = await Promise.all([answered, by(page, "notify-me").click()]);
   assert.equal(answer.status(), 200);
   return (await answer.json()).id;
 }
@@ -145,6 +147,44 @@ describe("the demo's panels", () => {
       const notification = await notify(ann);
       await holds("the notification", () => items(ann, "notify"), notification);
     }));
+
+  test("a token that ends is followed by another, and nothing is lost", async () => {
+    await stop("SIGKILL");
+    await restart([], { TIDINGS_AUTH__HS256: SECRET });
+    try {
+      await eveComes();
+      await withContext(DESKTOP, async (context) => {
+        // the page's first token has seconds instead of hours
+        const end = now() + 6;
+        let asked = 0;
+        await context.route("**/demo/token", (route) => {
+          asked += 1;
+          if (asked > 1) return route.continue();
+          const token = tokenOf("Ann", { exp: end, channels: { subscribe: ["room:*"], publish: ["room:*"] } });
+          return route.fulfill({ json: { token, user: "Ann" } });
+        });
+        const ann = await tab(context, "token");
+        await isLive(ann, ...ALL);
+        const ids = [await told("token", "with the first")];
+        const notifications = [await notify(ann)];
+        for (const [panel, list] of Object.entries(ROOM)) await holds(panel, () => list(ann), ids[0]);
+        await until("the end of the first token", () => Date.now() / 1000 > end + 1);
+        ids.push(await told("token", "with the second"));
+        notifications.push(await notify(ann));
+        for (const [panel, list] of Object.entries(ROOM)) await holds(panel, () => list(ann), ids[1]);
+        await holds("notifications", () => items(ann, "notify"), notifications[1]);
+        await isLive(ann, ...ALL);
+        assert.ok(asked > 1);
+        for (const [panel, list] of Object.entries(ROOM)) assert.deepEqual(await idsOf(list(ann)), ids, panel);
+        assert.deepEqual(await idsOf(items(ann, "notify")), notifications);
+      });
+    } finally {
+      eve.close();
+      await stop("SIGKILL");
+      await restart();
+      await eveComes();
+    }
+  });
 
   test("a hidden page holds no requests, and misses nothing", () =>
     withContext(DESKTOP, async (context) => {

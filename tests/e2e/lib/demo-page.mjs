@@ -84,7 +84,7 @@ export function demo() {
     complaints: () => complaints,
     enter,
     stop: (signal) => server.stop(signal),
-    restart: async (args = []) => (server = await startDev({ listen, args })),
+    restart: async (args = [], env = {}) => (server = await startDev({ listen, args, env })),
     tab,
     tabAs,
     url: () => `http://${listen}`,
