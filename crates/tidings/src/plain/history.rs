@@ -159,10 +159,10 @@ pub(crate) fn from(server: &Server, before: Option<EventId>, after: Option<Event
 pub(crate) fn page_limit(limit: Option<u64>) -> Result<PageLimit> {
     let events = match limit {
         None => HISTORY_EVENTS,
-        Some(0) => return Err(Error::new("`limit` is at least 1")),
         Some(limit) => usize::try_from(limit)
-            .unwrap_or(HISTORY_EVENTS_MAX)
-            .min(HISTORY_EVENTS_MAX),
+            .ok()
+            .filter(|limit| (1..=HISTORY_EVENTS_MAX).contains(limit))
+            .ok_or_else(|| Error::new(format!("`limit` is 1 to {HISTORY_EVENTS_MAX}")))?,
     };
     Ok(PageLimit {
         events,

@@ -310,10 +310,18 @@ impl Shard {
             Some(Since::Unknown) => self.server.hub.id(0),
             _ => delivered,
         };
-        if let Some(id) = id {
-            self.say(index, &plain::ok(id, &format!("{{\"cursor\":\"{cursor}\"}}")));
+        let ok = id.map(|id| plain::ok(id, &format!("{{\"cursor\":\"{cursor}\"}}")));
+        // The gap of one whose id says nothing comes before the new cursor: cut between the two, it comes back with the old one.
+        let gap_first = since == Some(Since::Unknown);
+        if let Some(ok) = ok.as_ref().filter(|_| !gap_first) {
+            self.say(index, ok);
         }
         self.plain_subscribe(index, channels, false, since);
+        if let Some(ok) = ok.filter(|_| gap_first)
+            && let Some(connection) = self.at(index)
+        {
+            connection.outbox.push(text(&ok));
+        }
     }
 
     pub(crate) fn session_unsubscribe(&mut self, key: Key, id: Option<&str>, channels: &[Arc<str>]) {

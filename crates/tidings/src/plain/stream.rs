@@ -46,14 +46,15 @@ impl Shard {
         if let Some(visitor) = visitor {
             self.set_visitor(index, visitor);
         }
-        // At once, so that a client that is cut before its first event has a cursor too.
+        // At once, so that a client that is cut before its first event has a cursor too. Of one whose id says nothing the gap
+        // is the first that moves it: cut before that, it comes back with the same id.
         let start = match since {
-            Some(Since::Known(seq)) => seq.min(self.position),
-            Some(Since::Unknown) => 0,
-            None => self.position,
+            Some(Since::Known(seq)) => Some(seq.min(self.position)),
+            Some(Since::Unknown) => None,
+            None => Some(self.position),
         };
-        let cursor = self.server.hub.id(start);
-        if let Some(connection) = self.at(index) {
+        let cursor = start.map(|start| self.server.hub.id(start));
+        if let (Some(connection), Some(cursor)) = (self.at(index), cursor) {
             connection.outbox.push(cursor_line(cursor));
         }
         self.plain_subscribe(index, &channels, false, since);

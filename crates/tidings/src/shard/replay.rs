@@ -21,10 +21,7 @@ impl Shard {
         };
         let starts: Vec<Room> = channels
             .iter()
-            .map(|channel| Room {
-                channel: channel.clone(),
-                joined_at: from,
-            })
+            .map(|channel| Room::new(channel.clone(), from))
             .collect();
         self.set_back(index, &starts, from);
         if since == Since::Unknown {

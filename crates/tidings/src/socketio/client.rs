@@ -447,16 +447,17 @@ impl Shard {
         if let Some(sessions) = &server.sessions {
             sessions.begin(&socket, &rooms);
         }
-        rooms.push(Room {
-            channel: Channel::everyone(&namespace.path),
-            joined_at: socket.start(),
-        });
+        rooms.push(Room::new(Channel::everyone(&namespace.path), socket.start()));
         for room in &rooms {
             self.subscribe(index, id, &room.channel);
         }
         // What it missed comes before the answer to its CONNECT, as stock clients expect it.
         if let Some(cursor) = socket.recovered {
-            self.set_back(index, &rooms, cursor);
+            for room in &mut rooms {
+                room.joined_at = room.start(cursor);
+            }
+            let from = rooms.iter().map(|room| room.joined_at).min().unwrap_or(cursor);
+            self.set_back(index, &rooms, from.min(cursor));
         }
         let mut packet = Vec::new();
         let pid = socket.pid.map(|pid| pid.to_string());

@@ -95,6 +95,41 @@ pub(crate) struct Room {
     pub(crate) channel: Channel,
     /// Events up to this seq are from before.
     pub(crate) joined_at: u64,
+    pub(crate) replay: Option<Replay>,
+}
+
+/// What a client asked for that had seen something of a room before. It has that when it has seen anything newer than `until`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Replay {
+    /// The position when it was asked for.
+    pub(crate) until: u64,
+    /// The client is to hear of a gap in the room.
+    pub(crate) has_gap: bool,
+}
+
+impl Room {
+    pub(crate) fn new(channel: Channel, joined_at: u64) -> Self {
+        Self {
+            channel,
+            joined_at,
+            replay: None,
+        }
+    }
+
+    /// Where a client begins in the room that comes back with this cursor. An older event than those of the replay says nothing of
+    /// the replay: what it has seen of that comes again.
+    pub(crate) fn start(&self, cursor: u64) -> u64 {
+        match self.replay {
+            Some(replay) if cursor <= replay.until => self.joined_at,
+            _ => self.joined_at.max(cursor),
+        }
+    }
+
+    /// Whether the client may not have heard of its gap.
+    fn owes_gap(&self, cursor: u64) -> bool {
+        self.replay
+            .is_some_and(|replay| replay.has_gap && cursor <= replay.until)
+    }
 }
 
 /// A session whose client is away.
@@ -236,9 +271,19 @@ impl Sessions {
         }
         let stored = found.get_mut(&pid)?;
         if let Some(room) = rest.strip_prefix("/room/") {
+            let mut value = std::str::from_utf8(value).ok()?.split(' ');
+            let joined_at = value.next()?.parse().ok()?;
+            let replay = match value.next() {
+                Some(until) => Some(Replay {
+                    until: until.parse().ok()?,
+                    has_gap: value.next() == Some("gap"),
+                }),
+                None => None,
+            };
             stored.rooms.push(Room {
                 channel: Channel::room(&stored.namespace, room).ok()?,
-                joined_at: std::str::from_utf8(value).ok()?.parse().ok()?,
+                joined_at,
+                replay,
             });
         } else {
             let name = rest.strip_prefix("/state/")?;
@@ -468,7 +513,8 @@ impl Sessions {
                 Action::Join(channels) => {
                     let joined_at = self.log.assigned();
                     let new = channels.iter().filter(|channel| !stored.is_in(channel)).cloned();
-                    new.map(|channel| Change::Joined(Room { channel, joined_at })).collect()
+                    new.map(|channel| Change::Joined(Room::new(channel, joined_at)))
+                        .collect()
                 }
                 Action::Leave(channels) => channels.iter().cloned().map(Change::Left).collect(),
                 Action::Disconnect { close } => vec![Change::Disconnected { close: *close }],
@@ -530,7 +576,13 @@ struct Claimed {
 /// The record of a room; the namespace's own channel needs none.
 fn record(pid: RandomId, room: &Room) -> Option<Record> {
     let name = room.channel.room_name()?;
-    let value = room.joined_at.to_string();
+    let value = match room.replay {
+        None => room.joined_at.to_string(),
+        Some(Replay { until, has_gap }) => {
+            let gap = if has_gap { " gap" } else { "" };
+            format!("{} {until}{gap}", room.joined_at)
+        }
+    };
     Some((key(pid, "/room/", name), Some(value.into())))
 }
 
@@ -627,15 +679,15 @@ fn asked_for(auth: &str) -> Option<(RandomId, Option<EventId>)> {
 
 /// Whether all that a client missed is retained, and not too much.
 async fn missed_is_whole(server: &Arc<Server>, sessions: &Sessions, stored: &Stored, cursor: u64) -> bool {
-    let everyone = Room {
-        channel: Channel::everyone(&stored.namespace),
-        joined_at: stored.start,
-    };
+    if stored.rooms.iter().any(|room| room.owes_gap(cursor)) {
+        return false;
+    }
+    let everyone = Room::new(Channel::everyone(&stored.namespace), stored.start);
     let rooms = stored.rooms.iter().chain([&everyone]);
     let cursors: Vec<Cursor> = rooms
         .map(|room| Cursor {
             channel: room.channel.clone(),
-            after: cursor.max(room.joined_at),
+            after: room.start(cursor),
         })
         .collect();
     let until = server.hub.log.position();

@@ -19,7 +19,7 @@ use super::handler::{Answer, ErasedHandler, EventHandlers, Handler, SocketHandle
 use super::io::Io;
 use super::namespace::Namespace;
 use super::reason::Reason;
-use super::recovery::{Change, Recovered, Room, TakenOver};
+use super::recovery::{Change, Recovered, Replay, Room, TakenOver};
 use crate::channel::Channel;
 use crate::connection::Key;
 use crate::error::Result;
@@ -137,10 +137,7 @@ impl SocketInner {
         let own = Channel::room(&namespace.path, &id)?;
         if !rooms.iter().any(|room| room.channel == own) {
             let channel = own.clone();
-            rooms.push(Room {
-                channel,
-                joined_at: ENTERING,
-            });
+            rooms.push(Room::new(channel, ENTERING));
         }
         Ok(Arc::new(Self {
             server: Arc::clone(server),
@@ -249,10 +246,7 @@ impl SocketInner {
             Phase::Connected => self.server.hub.log.assigned(),
             _ => ENTERING,
         };
-        let room = Room {
-            channel: channel.clone(),
-            joined_at,
-        };
+        let room = Room::new(channel.clone(), joined_at);
         if state.phase == Phase::Connected {
             self.note_rooms(std::slice::from_ref(&room));
         }
@@ -288,6 +282,10 @@ impl SocketInner {
             rooms.push(Room {
                 channel: channel.clone(),
                 joined_at: before.map_or(from, |before| before.min(from)),
+                replay: Some(Replay {
+                    until: self.server.hub.log.assigned(),
+                    has_gap: since == Since::Unknown,
+                }),
             });
         }
         // All of them or none: it has one cursor for them.
