@@ -488,7 +488,7 @@ proptest! {
         keep in prop::option::of(1_u64..40),
         stored_bytes in prop::option::of(1_u64..20_000),
         page_events in 1_usize..10,
-        afters in prop::collection::vec((0_usize..6, 0.0_f64..1.0), 1..5),
+        afters in prop::collection::vec((0_usize..6, 0.0_f64..1.0, 0_u64..2), 1..5),
     ) {
         const NAMES: [&str; 6] = ["s0", "s1", "s2", "m3", "m4", "m5"];
         let mut fixture = Fixture::new(kind);
@@ -523,9 +523,14 @@ proptest! {
         wait_all(&mut waiting);
         let position = log.position();
         let limit = PageLimit { events: page_events, bytes: usize::MAX };
+        // Just before an event, or just at it.
         let afters: Vec<(usize, u64)> = afters
             .iter()
-            .map(|(index, part)| (*index, published[*index].get((published[*index].len() as f64 * part) as usize).map_or(position, |seq| seq - 1)))
+            .map(|(index, part, before)| {
+                let published = &published[*index];
+                let at = published.get((published.len() as f64 * part) as usize);
+                (*index, at.map_or(position, |seq| seq - before))
+            })
             .collect();
         for (index, after) in afters.iter().copied().chain((0..NAMES.len()).map(|index| (index, 0))) {
             let missed: Vec<u64> = published[index].iter().copied().filter(|seq| *seq > after).collect();
