@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use support::plain::{EventSource, Ws, channels_query, finish, get, id, seq, start};
 use support::random::{Random, seed};
 use support::{Client, Entered, PATIENCE, Polling, blocking, eventually, serve};
-use tidings::{Args, Handshake, Io, Limits, Recovery, Socket, Tidings};
+use tidings::{Args, Builder, Handshake, Io, Limits, Recovery, Retention, Socket, Tidings};
 
 const CHANNELS: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -35,13 +35,13 @@ const TRANSPORTS: [Transport; 5] = [
     Transport::SocketIoPolling,
 ];
 
-/// A server whose Socket.IO clients name their rooms, and where they begin, in `auth`.
 fn server(limits: Limits) -> Io {
-    let io = Tidings::builder()
-        .shards(3)
-        .limits(limits)
-        .recovery(Recovery::default())
-        .build();
+    started(Tidings::builder().limits(limits))
+}
+
+/// A server whose Socket.IO clients name their rooms, and where they begin, in `auth`.
+fn started(builder: Builder) -> Io {
+    let io = builder.shards(3).recovery(Recovery::default()).build();
     io.authorize(async |_: Arc<()>, _, _| Ok(()));
     io.on_connect(async |socket: Socket| {
         #[derive(serde::Deserialize)]
@@ -66,6 +66,10 @@ enum Told {
 }
 
 impl Told {
+    fn is_event(&self) -> bool {
+        matches!(self, Told::Event(..))
+    }
+
     fn seq(&self) -> u64 {
         match self {
             Told::Event(seq, _) | Told::Gap(seq, _) => *seq,
@@ -202,7 +206,7 @@ impl Subscriber {
         if let Some(pid) = &self.pid {
             auth["pid"] = json!(pid);
             // A stock client that has seen no event has no offset.
-            if self.told.iter().any(|told| matches!(told, Told::Event(..))) {
+            if self.told.iter().any(Told::is_event) {
                 auth["offset"] = json!(self.last_id);
             }
         }
@@ -219,17 +223,20 @@ impl Subscriber {
         let is_recovered = self.pid == entered.pid;
         assert!(is_recovered || entered.before.is_empty());
         self.pid.clone_from(&entered.pid);
+        // Cut in the replay of `join_since`, it gets that from its beginning: what an earlier connection had is repeated then.
+        let earlier: BTreeSet<u64> = self.told.iter().filter(|told| told.is_event()).map(Told::seq).collect();
+        let mut last = 0;
         for packet in entered.before {
-            self.packet(&packet);
+            self.packet(&packet, &earlier, &mut last);
         }
         while !self.is_cut() {
             let packet = receive();
-            self.packet(&packet);
+            self.packet(&packet, &earlier, &mut last);
         }
     }
 
     /// `42["gap",{…}]`, `42["e",["a"],"xxx","<id>"]`.
-    fn packet(&mut self, packet: &str) {
+    fn packet(&mut self, packet: &str, earlier: &BTreeSet<u64>, last: &mut u64) {
         let json = packet.strip_prefix("42").unwrap_or_else(|| panic!("{packet}"));
         let arguments: Vec<Value> = serde_json::from_str(json).unwrap();
         if arguments[0] == "gap" {
@@ -239,7 +246,13 @@ impl Subscriber {
         let channels = arguments[1].as_array().unwrap().iter();
         let mut of_both = channels.filter(|channel| self.channels.iter().any(|own| **channel == *own));
         let channel = of_both.next().unwrap().clone();
-        self.event(arguments.last().unwrap().as_str().unwrap(), &channel, &arguments[0]);
+        let id = arguments.last().unwrap().as_str().unwrap();
+        assert!(seq(id) > *last, "{id} after {last} on one connection");
+        *last = seq(id);
+        self.event(id, &channel, &arguments[0]);
+        if earlier.contains(last) {
+            self.told.pop();
+        }
     }
 }
 
@@ -462,6 +475,41 @@ async fn what_is_lost_is_announced_and_nothing_else() {
     io.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_store_keeps_is_never_lost_however_little_memory_holds() {
+    let seed = seed();
+    let folder = tempfile::tempdir().unwrap();
+    let mut limits = Limits::default();
+    limits.outbox_bytes = 4 << 10;
+    limits.tail_channel_bytes = 12 << 10;
+    limits.tail_bytes = 40 << 10;
+    let stored = |channel: &str| (channel < "c").then(|| Retention::new().keep(100_000));
+    let io = started(Tidings::builder().limits(limits).store(folder.path()).history(stored));
+    let address = serve(&io).await;
+    let subscribers = subscribers(&io, address, seed, 3, 12);
+    let published = Published::default();
+    published.storm(&io, seed, 4, 250, 3_000).await;
+    let mut lost = 0;
+    for subscriber in subscribers {
+        let subscriber = subscriber.await.unwrap();
+        lost += check_gaps(&subscriber, &published);
+        let context = format!("{:?} of {:?}", subscriber.transport, subscriber.channels);
+        let events = subscriber.told.iter().filter(|told| told.is_event());
+        let got: BTreeSet<u64> = events.map(Told::seq).collect();
+        for channel in subscriber.channels.iter().filter(|channel| stored(channel).is_some()) {
+            for told in &subscriber.told {
+                let is_gap = matches!(told, Told::Gap(_, channels) if channels.contains(channel));
+                assert!(!is_gap, "{context}: {told:?}, and {channel} is stored");
+            }
+            let of_channel = published.of(channel).into_iter();
+            let missing: Vec<u64> = of_channel.filter(|seq| !got.contains(seq)).collect();
+            assert!(missing.is_empty(), "{context}: {missing:?} of {channel}");
+        }
+    }
+    println!("lost of what is not stored: {lost}");
+    io.close().await;
+}
+
 /// Ids of events with the channels that they came by.
 fn events(answer: &Value) -> Vec<(u64, &str)> {
     let events = answer["events"].as_array().unwrap().iter();
@@ -576,9 +624,11 @@ async fn the_replay_of_a_gap_may_be_cut_anywhere() {
                 assert_eq!(got, expected);
 
                 let mut ws = Ws::enter(address, "");
-                ws.subscribe(&["a", "b"], Some(&since)).unwrap();
-                let mut told = ws.receive();
-                assert_eq!(told["type"].take(), "gap");
+                ws.send(&json!({ "type": "subscribe", "id": "s", "channels": ["a", "b"], "since": since }));
+                // Where the id says nothing the gap comes before the new cursor.
+                let (first, second) = (ws.receive(), ws.receive());
+                let (ok, told) = if unknown { (second, first) } else { (first, second) };
+                assert_eq!((&ok["id"], &told["type"]), (&json!("s"), &json!("gap")));
                 assert_eq!(
                     (&told["channels"], &told["next"]),
                     (&first_gap["channels"], &json!(id(0)))
