@@ -119,15 +119,12 @@ proptest! {
     ) {
         let payload = [start.as_bytes(), &wrong, &[b'a'; 10]].concat();
         let (first, last) = payload.split_at(middle.index(payload.len()));
-        let header_bytes = 6;
+        let header_bytes = |payload: &[u8]| if payload.len() < 126 { 6 } else { 8 };
         let last_frame = frame(CONTINUATION, last);
         for bytes in 1..=payload.len() {
             let stream = match bytes.checked_sub(first.len()) {
-                None => frame(TEXT, first)[..header_bytes + bytes].to_vec(),
-                Some(of_last) => {
-                    let last_bytes = if last.len() < 126 { header_bytes + of_last } else { 8 + of_last };
-                    [&frame(TEXT, first)[..], &last_frame[..last_bytes]].concat()
-                }
+                None => frame(TEXT, first)[..header_bytes(first) + bytes].to_vec(),
+                Some(of_last) => [&frame(TEXT, first)[..], &last_frame[..header_bytes(last) + of_last]].concat(),
             };
             let is_wrong = str::from_utf8(&payload[..bytes]).is_err_and(|error| error.error_len().is_some());
             let expected = is_wrong.then_some(Error::InvalidUtf8);
