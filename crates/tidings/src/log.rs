@@ -20,6 +20,7 @@ pub(crate) mod retention;
 pub(crate) mod store;
 mod stored;
 pub(crate) mod tail;
+mod witness;
 mod writer;
 
 use std::fmt;

@@ -78,7 +78,7 @@ pub(super) struct Shared {
     pub(super) durability: Durability,
     pub(super) history: HistoryOf,
     pub(super) wake: Box<dyn Fn() + Send + Sync>,
-    /// Cursors up to here are of before a loss of power that took events with it.
+    /// Cursors up to here are of before a loss of events.
     pub(super) lost: u64,
     pub(super) assigned: AtomicU64,
     pub(super) position: AtomicU64,
@@ -86,8 +86,10 @@ pub(super) struct Shared {
     /// Something has come into the queue.
     pub(super) came: Condvar,
     pub(super) state: Mutex<State>,
-    /// None while it has failed.
+    /// Where to read; none while it is opened again after it failed.
     pub(super) store: RwLock<Option<Arc<Store>>>,
+    /// Up to where it holds what was kept; above may lie what a write that failed has left.
+    pub(super) readable: AtomicU64,
     /// Held by readers from looking at a trim mark to having opened what comes after it, and by the writer
     /// when it retires what is below a mark.
     pub(super) opening: RwLock<()>,
@@ -166,6 +168,7 @@ impl LocalLog {
     /// Opens the store and begins to write.
     pub(crate) fn open(options: Options) -> Result<Self, StoreError> {
         let lock = StoreLock::take(&options.path)?;
+        lock.probe()?;
         let store = Store::open(&lock)?;
         let restored = restore(&store, &lock, &options)?;
         let position = restored.position;
@@ -192,6 +195,7 @@ impl LocalLog {
                 stored: restored.stored,
             }),
             store: RwLock::new(Some(Arc::new(store))),
+            readable: AtomicU64::new(u64::MAX),
             opening: RwLock::new(()),
         });
         let writer = Writer::new(Arc::clone(&shared), lock, restored.reserved);
@@ -271,10 +275,12 @@ impl Shared {
         }
     }
 
-    /// The store, unless it has failed.
-    pub(super) fn store(&self) -> Result<Arc<Store>> {
+    /// The store to read from, and up to where.
+    pub(super) fn store(&self) -> Result<(Arc<Store>, u64)> {
         let store = self.store.read().clone();
-        store.ok_or_else(|| Error::coded(Code::Unavailable, "the store can't be read right now; try again"))
+        let store =
+            store.ok_or_else(|| Error::coded(Code::Unavailable, "the store can't be read right now; try again"))?;
+        Ok((store, self.readable.load(Ordering::Acquire)))
     }
 
     /// What an event survives that is in these channels: where it is gone first counts.
@@ -355,7 +361,7 @@ impl Log for LocalLog {
     }
 
     fn records(&self, prefix: &[u8]) -> Vec<(Bytes, Bytes)> {
-        let Ok(store) = self.shared.store() else {
+        let Ok((store, _)) = self.shared.store() else {
             return Vec::new();
         };
         let records = store.prefix(Table::Records, prefix).map_while(|record| match record {

@@ -1,6 +1,9 @@
 //! What is particular to a log with a store: how it fails, what it survives, what it refuses to open.
 
+use std::fs::File;
 use std::io::ErrorKind;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::conformance::{ALL, Fixture, Kind, append, channel, cursors, draft, keyed, read, seqs, wait};
@@ -58,6 +61,8 @@ fn while_the_store_fails_nothing_is_kept_and_afterwards_all_is_as_before() {
             "in memory-only channels too"
         );
         log.put(Bytes::from_static(b"other"), Some(Bytes::from_static(b"value")));
+        assert_eq!(history(&log, "s1"), kept, "what was kept can be read");
+        assert_eq!(history(&log, "s2"), [] as [u64; 0]);
         // Commands that were sent after what failed are carried out all the same.
         assert_eq!(log.position(), log.assigned());
         let mut out = Vec::new();
@@ -169,6 +174,75 @@ fn after_a_loss_of_power_cursors_are_known_only_where_nothing_can_be_missing() {
             fixture = next;
         }
     }
+}
+
+/// fjall opens all of these without a word.
+#[test]
+fn a_journal_whose_end_is_gone_is_a_gap_for_all_who_were_there() {
+    let fixture = stored(Kind::Power);
+    let log = fixture.open_local();
+    let journal = Path::new("store/db/0.jnl");
+    let written = |fixture: &Fixture| {
+        let bytes = std::fs::read(fixture.folder.path().join(journal)).unwrap();
+        bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1
+    };
+    let begin = written(&fixture);
+    let kept: Vec<u64> = (0..5)
+        .map(|number| append(&log, draft(&["s1", "m1"], &number.to_string())))
+        .collect();
+    append(&log, draft(&["s2"], "1"));
+    let end = written(&fixture);
+    assert!(end > begin + 500, "the journal is where it was written");
+    let harm = |at: usize, zeros: Option<usize>| {
+        let fixture = fixture.killed();
+        let file = File::options()
+            .write(true)
+            .open(fixture.folder.path().join(journal))
+            .unwrap();
+        match zeros {
+            None => file.set_len(at as u64).unwrap(),
+            Some(count) => file.write_all_at(&vec![0; count], at as u64).unwrap(),
+        }
+        fixture
+    };
+    let cuts = (begin..end).step_by(41).map(|at| harm(at, None));
+    let holes = (begin..end).step_by(211).map(|at| harm(at, Some(512)));
+    let mut opened = 0;
+    for mut fixture in cuts.chain(holes) {
+        let log = match LocalLog::open(fixture.options()) {
+            Ok(log) => log,
+            Err(error) => {
+                assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+                continue;
+            }
+        };
+        opened += 1;
+        for seq in &kept {
+            assert_eq!(log.check(EventId::new(log.epoch(), *seq)), Since::Unknown);
+        }
+        let left = history(&log, "s1");
+        assert_eq!(left, kept[..left.len()]);
+        let seq = append(&log, draft(&["s3", "m1"], "6"));
+        assert!(seq > kept[4] + 1);
+        assert_eq!(
+            read(&log, &[("s3", 0)], ALL).0,
+            [(0, seq)],
+            "it has nothing of another channel"
+        );
+        // It is told once: the next run knows of nothing more.
+        drop(log);
+        fixture = fixture.killed();
+        let log = fixture.open_local();
+        assert_eq!(log.check(EventId::new(log.epoch(), seq)), Since::Known(seq));
+        assert_eq!(log.check(EventId::new(log.epoch(), kept[0])), Since::Unknown);
+    }
+    assert!(opened > 10, "{opened}");
+    let log = fixture.killed().open_local();
+    assert_eq!(
+        log.check(EventId::new(log.epoch(), kept[0])),
+        Since::Known(kept[0]),
+        "none of it was needless"
+    );
 }
 
 #[test]

@@ -119,7 +119,8 @@ pub(super) fn page(shared: &Shared, cursors: &[Cursor], until: u64, limit: PageL
     let forgotten = (state.tail.forgotten(), state.stored.forgotten);
     drop(state);
     if !sources.is_empty() {
-        let store = shared.store()?;
+        let (store, readable) = shared.store()?;
+        let until = until.min(readable);
         for (index, source) in sources {
             if let Source::Store {
                 number,
@@ -287,7 +288,8 @@ pub(super) fn history(shared: &Shared, channel: &Channel, from: From, limit: Pag
     let trimmed = stored.record.trimmed;
     let cutoff_ms = stored.cutoff_ms(unix_ms());
     drop(state);
-    let store = shared.store()?;
+    let (store, readable) = shared.store()?;
+    let until = until.min(readable);
     let forward = matches!(from, From::After(_));
     let (after, last) = match from {
         From::Newest => (trimmed, until),

@@ -5,7 +5,7 @@
 //! that was answered. With `sync` it is on the disk (`fdatasync`).
 //!
 //! In the folder that was set lies `store/`: `format` says which version wrote it, `lock` is held while a process has it
-//! open, `db/` is fjall's.
+//! open, `db/` is fjall's, `written` is the [`Witness`].
 
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
@@ -17,9 +17,10 @@ use std::time::Duration;
 
 use fjall::compaction::filter::{CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::record::{event_key, split_event_key};
+use super::witness::Witness;
 
 /// The version of what is written; a newer one is refused.
 const FORMAT: u32 = 1;
@@ -37,6 +38,8 @@ const UNWRITTEN_MAX: usize = 2;
 const UNMERGED_MAX: usize = 19;
 /// Blocks that were read and are held in memory.
 const CACHE_BYTES: u64 = 32 << 20;
+/// In each table: the newest seq of the batch that changed it last. No table's own keys look like it.
+const NEWEST: &[u8] = b"\xffnewest";
 /// A disk counts as writable when so much can be written.
 const PROBE_BYTES: usize = 256 << 10;
 
@@ -249,13 +252,14 @@ pub(super) struct Store {
     tables: [Keyspace; TABLES.len()],
     path: PathBuf,
     folder: PathBuf,
+    witness: Mutex<Witness<{ TABLES.len() }>>,
     pub(super) retired: Arc<Retired>,
     /// What the next write is made to fail with.
     #[cfg(test)]
-    pub(super) fault: parking_lot::Mutex<Option<io::ErrorKind>>,
+    pub(super) fault: Mutex<Option<io::ErrorKind>>,
     /// Called when a write is on the disk, before anybody is told.
     #[cfg(test)]
-    pub(super) synced: parking_lot::Mutex<Option<Box<dyn Fn() + Send>>>,
+    pub(super) synced: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
 impl StoreLock {
@@ -354,7 +358,7 @@ impl StoreLock {
     }
 
     /// Whether anything can be written at all.
-    fn probe(&self) -> Result<(), StoreError> {
+    pub(super) fn probe(&self) -> Result<(), StoreError> {
         let probe = self.folder.join("probe");
         let written = || -> io::Result<()> {
             let mut file = File::create(&probe)?;
@@ -368,9 +372,8 @@ impl StoreLock {
 }
 
 impl Store {
-    /// Opens the store, or makes a new one.
+    /// Opens the store, or makes a new one. Whether anything can be written is for [`StoreLock::probe`] to say first.
     pub(super) fn open(lock: &StoreLock) -> Result<Self, StoreError> {
-        lock.probe()?;
         let folder = lock.folder.join("db");
         if lock.is_new() && folder.exists() {
             // A process ended while it made the tables.
@@ -395,28 +398,56 @@ impl Store {
             }
             other => lock.damaged(&other.to_string()),
         })?;
+        let written = lock.folder.join("written");
+        let witness = Witness::open(&written).map_err(|source| not_writable(&lock.path, source))?;
         Ok(Self {
             database,
             tables,
             path: lock.path.clone(),
             folder,
+            witness: Mutex::new(witness),
             retired,
             #[cfg(test)]
-            fault: parking_lot::Mutex::new(None),
+            fault: Mutex::new(None),
             #[cfg(test)]
-            synced: parking_lot::Mutex::new(None),
+            synced: Mutex::new(None),
         })
     }
 
-    /// Writes all changes or none. When this returns they survive the end of the process; with `sync`, a loss of power.
-    /// After an error the store takes nothing more, and may or may not have the changes when it is opened again.
-    pub(super) fn write(&self, changes: Vec<Change>, sync: bool) -> Result<(), StoreError> {
+    /// Up to which seq events were written some of which the store no longer has, if that is so.
+    pub(super) fn lost(&self) -> Result<Option<u64>, StoreError> {
+        let written = *self.witness.lock().seqs();
+        let mut lost = None;
+        for ((table, _), written) in TABLES.into_iter().zip(written) {
+            let newest = self.get(table, NEWEST)?;
+            let newest = newest.and_then(|newest| Some(u64::from_be_bytes(newest.as_ref().try_into().ok()?)));
+            if newest.unwrap_or(0) < written {
+                lost = lost.max(Some(written));
+            }
+        }
+        Ok(lost)
+    }
+
+    /// The highest number of a channel of which there are events.
+    pub(super) fn highest_number(&self) -> Result<Option<u32>, StoreError> {
+        let newest = self.prefix(Table::Events, &[]).next_back().transpose()?;
+        Ok(newest
+            .and_then(|(key, _)| split_event_key(&key))
+            .map(|(number, _)| number))
+    }
+
+    /// Writes all changes or none; `newest` is the highest seq that was given when this is written.
+    ///
+    /// When this returns they survive the end of the process; with `sync`, a loss of power. After an error the store takes
+    /// nothing more, and may or may not have the changes when it is opened again.
+    pub(super) fn write(&self, changes: Vec<Change>, newest: u64, sync: bool) -> Result<(), StoreError> {
         #[cfg(test)]
         let fault = *self.fault.lock();
         #[cfg(test)]
         if let Some(kind) = fault.filter(|kind| *kind != WRITTEN) {
             return Err(not_writable(&self.path, kind.into()));
         }
+        let mut is_changed = [false; TABLES.len()];
         let committed = catch_unwind(AssertUnwindSafe(|| {
             self.wait_for_room()?;
             let mode = if sync {
@@ -426,11 +457,15 @@ impl Store {
             };
             let mut batch = self.database.batch().durability(Some(mode));
             for change in changes {
+                is_changed[change.table as usize] = true;
                 let table = self.table(change.table);
                 match change.value {
                     Some(value) => batch.insert(table, change.key, value),
                     None => batch.remove(table, change.key),
                 }
+            }
+            for (table, _) in self.tables.iter().zip(is_changed).filter(|(_, is_changed)| *is_changed) {
+                batch.insert(table, NEWEST, newest.to_be_bytes());
             }
             batch.commit()
         }));
@@ -443,7 +478,11 @@ impl Store {
             synced();
         }
         match committed {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => self
+                .witness
+                .lock()
+                .advance(newest, is_changed)
+                .map_err(|source| not_writable(&self.path, source)),
             Ok(Err(error)) => Err(self.why(error)),
             Err(_) => Err(self.why(fjall::Error::Poisoned)),
         }
@@ -466,7 +505,9 @@ impl Store {
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         self.database
             .persist(PersistMode::SyncAll)
-            .map_err(|error| self.why(error))
+            .map_err(|error| self.why(error))?;
+        let synced = self.witness.lock().sync();
+        synced.map_err(|source| not_writable(&self.path, source))
     }
 
     pub(super) fn get(&self, table: Table, key: &[u8]) -> Result<Option<Slice>, StoreError> {
@@ -534,11 +575,16 @@ impl Entries {
         }
     }
 
-    fn read(&self, guard: fjall::Guard) -> Result<(Slice, Slice), StoreError> {
-        guard.into_inner().map_err(|error| StoreError::Damaged {
-            path: self.path.clone(),
-            detail: error.to_string(),
-        })
+    /// None for what is not the table's own.
+    fn read(&self, guard: fjall::Guard) -> Option<Result<(Slice, Slice), StoreError>> {
+        match guard.into_inner() {
+            Ok((key, _)) if key == NEWEST => None,
+            Ok(entry) => Some(Ok(entry)),
+            Err(error) => Some(Err(StoreError::Damaged {
+                path: self.path.clone(),
+                detail: error.to_string(),
+            })),
+        }
     }
 }
 
@@ -546,15 +592,23 @@ impl Iterator for Entries {
     type Item = Result<(Slice, Slice), StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let guard = self.entries.as_mut()?.next()?;
-        Some(self.read(guard))
+        loop {
+            let guard = self.entries.as_mut()?.next()?;
+            if let Some(entry) = self.read(guard) {
+                return Some(entry);
+            }
+        }
     }
 }
 
 impl DoubleEndedIterator for Entries {
     fn next_back(&mut self) -> Option<Self::Item> {
-        let guard = self.entries.as_mut()?.next_back()?;
-        Some(self.read(guard))
+        loop {
+            let guard = self.entries.as_mut()?.next_back()?;
+            if let Some(entry) = self.read(guard) {
+                return Some(entry);
+            }
+        }
     }
 }
 

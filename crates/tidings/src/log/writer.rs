@@ -26,6 +26,8 @@ use crate::limits::{EMPTY_CHANNELS_MAX, LOG_BATCH_BYTES_MAX, LOG_BATCH_EVENTS_MA
 const BLOCK: u64 = 1 << 20;
 /// A store that failed is opened again after this long.
 const REOPEN: Duration = Duration::from_secs(2);
+/// How long a page of it may be read before that.
+const READING: Duration = Duration::from_secs(1);
 
 const EPOCH: &[u8] = b"epoch";
 const RUN: &[u8] = b"run";
@@ -40,7 +42,7 @@ struct LogRecord {
     /// What holds for channels of which nothing is known, not stored and stored.
     forgotten: u64,
     stored_forgotten: u64,
-    /// Cursors up to here are of before a loss of power.
+    /// Cursors up to here are of before a loss of events.
     lost: u64,
     next_number: u64,
     generation: u64,
@@ -125,12 +127,24 @@ pub(super) fn restore(store: &Store, lock: &StoreLock, options: &Options) -> Res
             .get(Table::Meta, RUN)?
             .ok_or_else(|| damaged("its last run is missing"))?;
         let run = Run::parse(&run).ok_or_else(|| damaged("its last run makes no sense"))?;
-        if !run.is_closed && (boot.is_none() || run.boot != boot) {
-            // The power was lost: what was not synced may be gone. The first seq is left out, since a client may
-            // have the one before it as its cursor.
-            position += 1;
+        let lost = store.lost()?;
+        if let Some(seq) = lost {
+            tracing::error!(
+                "the store lacks events that it had: a file in it was cut short or changed, or it is a copy of files of \
+                 different moments; clients that were behind are told that something is missing"
+            );
+            log.reserved = log.reserved.max(seq);
+            // No channel gets the events of one whose name is lost.
+            let numbers = store.highest_number()?.map_or(0, |number| u64::from(number) + 1);
+            log.next_number = log.next_number.max(numbers);
+        }
+        let has_lost_power = !run.is_closed && (boot.is_none() || run.boot != boot);
+        if has_lost_power || lost.is_some() {
+            // What was not synced may be gone. The first seq is left out, since a client may have the one before it as
+            // its cursor.
+            position = log.reserved + 1;
             has_lost_memory = true;
-            if run.durability != Durability::Power {
+            if lost.is_some() || run.durability != Durability::Power {
                 log.lost = log.reserved;
             }
         }
@@ -210,7 +224,7 @@ pub(super) fn restore(store: &Store, lock: &StoreLock, options: &Options) -> Res
 
     log.reserved = position + BLOCK;
     changes.push(log.change());
-    store.write(changes, true)?;
+    store.write(changes, position, true)?;
     store.sync()?;
     store.retired.set(stored.retired());
     store.retired.retire_generations(log.generation.saturating_sub(1));
@@ -277,8 +291,10 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     lock: StoreLock,
     reserved: u64,
-    /// The store after it failed, while somebody still reads from it.
-    failed: Option<Arc<Store>>,
+    /// The highest seq that has come to be written.
+    newest: u64,
+    /// The store has failed, and was not opened again.
+    has_failed: bool,
     /// What undoes writes that failed and may be there nonetheless.
     repairs: Vec<Change>,
     /// Records that could not be written.
@@ -305,10 +321,11 @@ struct Batch {
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, lock: StoreLock, reserved: u64) -> Self {
         Self {
+            newest: shared.position.load(Ordering::Acquire),
             shared,
             lock,
             reserved,
-            failed: None,
+            has_failed: false,
             repairs: Vec::new(),
             unsaved: HashMap::new(),
             retired: HashMap::new(),
@@ -319,8 +336,7 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut retry = Instant::now();
         loop {
-            let has_failed = self.shared.store.read().is_none();
-            if has_failed && Instant::now() >= retry {
+            if self.has_failed && Instant::now() >= retry {
                 match self.reopen() {
                     Ok(()) => {
                         tracing::info!("the store can be written again");
@@ -330,7 +346,7 @@ impl Writer {
                 }
                 retry = Instant::now() + REOPEN;
             }
-            let (jobs, is_closing) = self.take(has_failed.then_some(retry));
+            let (jobs, is_closing) = self.take(self.has_failed.then_some(retry));
             if jobs.is_empty() && is_closing {
                 self.end();
                 return;
@@ -369,7 +385,7 @@ impl Writer {
 
     /// Writes a batch; false when the store has failed.
     fn write(&mut self, jobs: Vec<Job>) -> bool {
-        let store = self.shared.store.read().clone();
+        let store = self.shared.store.read().clone().filter(|_| !self.has_failed);
         let mut batch = Batch::default();
         let mut is_expiring = false;
         for job in jobs {
@@ -391,7 +407,7 @@ impl Writer {
             .make(&store, &mut batch, is_expiring)
             .and_then(|()| match batch.changes.is_empty() {
                 true => Ok(()),
-                false => store.write(std::mem::take(&mut batch.changes), batch.sync),
+                false => store.write(std::mem::take(&mut batch.changes), self.newest, batch.sync),
             });
         match written {
             Ok(()) => {
@@ -418,6 +434,7 @@ impl Writer {
             }
         }
         batch.appends = appends;
+        self.newest = self.newest.max(highest);
         outcome?;
         if is_expiring {
             let due = self.shared.state.lock().stored.take_due(now_ms, TRIM_CHANNELS_MAX);
@@ -686,7 +703,11 @@ impl Writer {
             }
             self.shared.assigned.load(Ordering::Relaxed)
         };
-        self.failed = self.shared.store.write().take();
+        // What was kept before can still be read.
+        let kept = self.shared.position.load(Ordering::Relaxed);
+        self.shared.readable.store(kept, Ordering::Release);
+        self.has_failed = true;
+        self.newest = last;
         let mut state = self.shared.state.lock();
         for name in stored.keys() {
             state.stored.keep(name);
@@ -748,18 +769,29 @@ impl Writer {
 
     /// Opens the store again after it failed, and puts it in order.
     fn reopen(&mut self) -> Result<(), StoreError> {
-        if let Some(failed) = self.failed.take() {
-            if Arc::strong_count(&failed) > 1 {
-                // Somebody still reads a page from it. It can't be opened twice.
-                self.failed = Some(failed);
-                return Err(self.lock.damaged("it is still being read"));
+        // As long as nothing can be written, the one that failed is there to be read.
+        self.lock.probe()?;
+        let failed = self.shared.store.write().take();
+        if let Some(failed) = failed {
+            // It can't be opened twice, and somebody may just be reading a page.
+            let begin = Instant::now();
+            while Arc::strong_count(&failed) > 1 {
+                if begin.elapsed() > READING {
+                    *self.shared.store.write() = Some(failed);
+                    return Err(self.lock.damaged("it is still being read"));
+                }
+                std::thread::sleep(Duration::from_millis(1));
             }
-            drop(failed);
         }
         let store = Store::open(&self.lock)?;
         let epoch = store.get(Table::Meta, EPOCH)?;
         if epoch.as_deref() != Some(self.shared.epoch.as_str().as_bytes()) {
             return Err(self.lock.damaged("it is another one than before"));
+        }
+        if store.lost()?.is_some() {
+            return Err(self
+                .lock
+                .damaged("it lacks events that it had; start again to go on without them"));
         }
         let mut changes = self.repairs.clone();
         for (key, value) in &self.unsaved {
@@ -772,19 +804,21 @@ impl Writer {
         // A reservation may have failed too.
         self.reserved = self.reserved.max(self.shared.assigned.load(Ordering::Acquire) + BLOCK);
         changes.push(self.log_record(&Batch::default()).change());
-        store.write(changes, true)?;
+        store.write(changes, self.newest, true)?;
         self.repairs.clear();
         self.unsaved.clear();
         self.retired.clear();
         store.retired.set(self.shared.state.lock().stored.retired());
         *self.shared.store.write() = Some(Arc::new(store));
+        self.shared.readable.store(u64::MAX, Ordering::Release);
+        self.has_failed = false;
         self.shared.queue.lock().failure = None;
         Ok(())
     }
 
     /// Leaves the store so that the next run can go on where this one ends.
     fn end(mut self) {
-        if self.shared.store.read().is_none()
+        if self.has_failed
             && let Err(error) = self.reopen()
         {
             tracing::error!(%error, "the store can't be written; what could not be kept is lost");
@@ -800,7 +834,7 @@ impl Writer {
             is_closed: true,
         };
         let changes = vec![self.log_record(&Batch::default()).change(), run.change()];
-        if let Err(error) = store.write(changes, true).and_then(|()| store.sync()) {
+        if let Err(error) = store.write(changes, self.newest, true).and_then(|()| store.sync()) {
             tracing::error!(%error, "the store could not be closed in order");
         }
     }
