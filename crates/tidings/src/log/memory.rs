@@ -54,7 +54,7 @@ impl MemoryLog {
         if let Some(fingerprint) = fingerprint {
             match state.keys.claim(fingerprint, receipt.id.seq(), now_ms)? {
                 // Nothing is ever being written: what is appended is kept.
-                Claimed::New(claim) => drop(state.keys.kept(claim.hash)),
+                Claimed::New(claim) => drop(state.keys.kept(&claim)),
                 Claimed::Now(_) => {}
                 Claimed::Before(seq) => {
                     receipt.id = EventId::new(self.epoch, seq);

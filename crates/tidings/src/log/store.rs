@@ -13,7 +13,7 @@ use std::io::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fjall::compaction::filter::{CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
@@ -40,6 +40,8 @@ const UNMERGED_MAX: usize = 19;
 const CACHE_BYTES: u64 = 32 << 20;
 /// In each table: the newest seq of the batch that changed it last. No table's own keys look like it.
 const NEWEST: &[u8] = b"\xffnewest";
+/// How long another may still have the lock.
+const LOCKED: Duration = Duration::from_secs(1);
 /// A disk counts as writable when so much can be written.
 const PROBE_BYTES: usize = 256 << 10;
 
@@ -280,7 +282,11 @@ impl StoreLock {
             .truncate(false)
             .open(folder.join("lock"))
             .map_err(|source| not_writable(path, source))?;
-        match lock.try_lock() {
+        let locked = patiently(
+            || lock.try_lock(),
+            |error| matches!(error, std::fs::TryLockError::WouldBlock),
+        );
+        match locked {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => return Err(StoreError::InUse { path: path.to_owned() }),
             Err(std::fs::TryLockError::Error(source)) => {
@@ -383,8 +389,13 @@ impl Store {
         }
         let retired = Arc::new(Retired::default());
         // It panics on some of what a damaged file can make it meet.
-        let opened = catch_unwind(AssertUnwindSafe(|| open_tables(&folder, &retired)))
-            .map_err(|_| lock.damaged("its tables can't be read"))?;
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            patiently(
+                || open_tables(&folder, &retired),
+                |error| matches!(error, fjall::Error::Locked),
+            )
+        }))
+        .map_err(|_| lock.damaged("its tables can't be read"))?;
         let (database, tables) = opened.map_err(|error| match error {
             fjall::Error::Locked => StoreError::InUse {
                 path: lock.path.clone(),
@@ -633,6 +644,20 @@ fn check_entries(path: &Path, folder: &Path) -> Result<(), StoreError> {
             path: path.to_owned(),
             found: format!("it holds store/{name} and no store/format"),
         }),
+    }
+}
+
+/// Tries again for a while: who had the lock may just be ending, and so may a child of this process that has not yet
+/// become another program.
+fn patiently<T, E>(mut attempt: impl FnMut() -> Result<T, E>, is_locked: impl Fn(&E) -> bool) -> Result<T, E> {
+    let begin = Instant::now();
+    loop {
+        match attempt() {
+            Err(error) if is_locked(&error) && begin.elapsed() < LOCKED => {
+                std::thread::sleep(Duration::from_millis(10))
+            }
+            outcome => return outcome,
+        }
     }
 }
 

@@ -500,10 +500,12 @@ impl Writer {
         }
         batch.sync |= self.shared.durability == Durability::Power;
         if let Some(claim) = &append.claim {
-            let key = key_key(claim.generation, claim.hash);
-            batch
-                .changes
-                .push(put(Table::Keys, &key, numbers(&[append.seq, claim.content])));
+            for hash in &claim.hashes {
+                let key = key_key(claim.generation, *hash);
+                batch
+                    .changes
+                    .push(put(Table::Keys, &key, numbers(&[append.seq, claim.content])));
+            }
         }
         Ok(())
     }
@@ -659,7 +661,7 @@ impl Writer {
                 .retired
                 .retire_generations(queue.keys.generation().0.saturating_sub(1));
             for (_, claim, receipt) in &answers {
-                for waiting in claim.iter().flat_map(|claim| queue.keys.kept(claim.hash)) {
+                for waiting in claim.iter().flat_map(|claim| queue.keys.kept(claim)) {
                     let _ = waiting.send(Ok(Receipt {
                         duplicate: true,
                         ..*receipt
@@ -698,7 +700,7 @@ impl Writer {
                 }
             }
             for append in appends {
-                replies.extend(append.claim.iter().flat_map(|claim| queue.keys.failed(claim.hash)));
+                replies.extend(append.claim.iter().flat_map(|claim| queue.keys.failed(claim)));
                 replies.push(append.reply);
             }
             self.shared.assigned.load(Ordering::Relaxed)
@@ -733,8 +735,10 @@ impl Writer {
                 self.repairs.push(remove(Table::Events, &key));
             }
             if let Some(claim) = &append.claim {
-                let key = key_key(claim.generation, claim.hash);
-                self.repairs.push(remove(Table::Keys, &key));
+                for hash in &claim.hashes {
+                    let key = key_key(claim.generation, *hash);
+                    self.repairs.push(remove(Table::Keys, &key));
+                }
             }
         }
         for change in batch.stored.values() {

@@ -13,7 +13,7 @@ use super::arguments::{self, Emit};
 use super::namespace::{Behaviour, Namespace};
 use super::socket::Socket;
 use crate::channel::Channel;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::event::{self, Draft, Event, Message, PublishKey};
 use crate::id::EventId;
 use crate::log::{Appending, Receipt};
@@ -161,7 +161,8 @@ impl Broadcast {
     }
 
     /// Makes the publish one that can be tried again: within five minutes at least, the same publisher's same event under the
-    /// same key in the same rooms is kept and delivered once. Volatile events have no use for it.
+    /// same key in the same rooms is kept and delivered once. The same key for another event, or for other rooms of which one is the
+    /// same, is an error (`key_conflict`), and so is a key for a volatile event (`bad_request`).
     pub fn key(mut self, key: impl Into<Arc<str>>) -> Self {
         self.key = Some(key.into());
         self
@@ -189,6 +190,12 @@ impl Broadcast {
 
     /// Emits arguments that are encoded already: comma-separated JSON values, passed on as they are.
     pub(crate) fn try_emit_encoded(&self, name: &str, encoded: arguments::Encoded) -> Result<Option<Appending>> {
+        if self.is_volatile && self.key.is_some() {
+            return Err(Error::coded(
+                Code::BadRequest,
+                "a volatile event is not kept, so it has no use for a key; leave out one of the two",
+            ));
+        }
         let hub = &self.server.hub;
         let mut last = None;
         for draft in self.drafts(name, encoded)? {

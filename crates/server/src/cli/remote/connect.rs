@@ -11,7 +11,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore};
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -72,8 +72,26 @@ impl Connector {
             return Ok(Box::new(stream));
         };
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        Ok(Box::new(tls.connect(name, stream).await?))
+        Ok(Box::new(tls.connect(name, stream).await.map_err(explained)?))
     }
+}
+
+/// What can be done about a certificate that is refused.
+fn explained(error: io::Error) -> io::Error {
+    let refused = error.get_ref().and_then(|error| error.downcast_ref());
+    let Some(rustls::Error::InvalidCertificate(reason)) = refused else {
+        return error;
+    };
+    let help = match reason {
+        CertificateError::UnknownIssuer => "name the file of the CA that signed it with --ca",
+        // As `openssl req -x509` makes them. rustls has no name of its own for it.
+        CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            "the server shows a CA's own certificate; let it show one with `basicConstraints=CA:FALSE`, self-signed or \
+             signed by that CA"
+        }
+        _ => return error,
+    };
+    io::Error::other(format!("{error}: {help}"))
 }
 
 fn add(roots: &mut RootCertStore, ca: &Path) -> Result<(), String> {

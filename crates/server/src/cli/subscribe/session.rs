@@ -72,6 +72,11 @@ impl Session {
         }
     }
 
+    /// Whether the server has let us in.
+    pub(super) fn is_in(&self) -> bool {
+        self.is_in
+    }
+
     /// The connection is gone. Answers whether it had been up.
     pub(super) fn left(&mut self) -> bool {
         std::mem::take(&mut self.is_in)

@@ -1,7 +1,7 @@
 //! `/poll`: long polling, and with `wait=0` short polling.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::extract::State;
@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::request::Query;
 use super::{admit, engine};
+use crate::access::Identity;
 use crate::channel::Channel;
 use crate::error::Result;
 use crate::event::Event;
@@ -35,6 +36,7 @@ struct Poll {
     channels: Vec<Granted>,
     since: Option<Since>,
     wait: Duration,
+    is_short: bool,
     limit: Option<usize>,
 }
 
@@ -52,16 +54,23 @@ pub(super) async fn poll(State(server): State<Arc<Server>>, request: Request<Bod
     };
     let permit = server.hub.admit(engine::client_address(&server, &request))?;
     let sid = RandomId::new();
-    let (_visitor, channels) = admit(&server, sid, &request, &query.channels).await?;
+    let (visitor, channels) = admit(&server, sid, &request, &query.channels).await?;
+    let mut wait = Duration::from_secs(wait);
+    let is_short = wait.is_zero();
+    // It hears nothing past the end of its credential.
+    if let Some(end) = visitor.identity.as_deref().and_then(Identity::expiry) {
+        wait = wait.min(end.duration_since(SystemTime::now()).unwrap_or_default());
+    }
     let poll = Poll {
         channels,
         since,
-        wait: Duration::from_secs(wait),
+        wait,
+        is_short,
         limit,
     };
     match poll.since {
         Some(since) => poll.after(&server, sid, permit, since).await,
-        None if wait == 0 => poll.newest(&server, request.headers()).await,
+        None if is_short => poll.newest(&server, request.headers()).await,
         None => Ok(long(empty(&server, server.hub.log.position()))),
     }
 }
@@ -83,8 +92,8 @@ impl Poll {
         if since == Since::Unknown {
             page.gaps = (0..cursors.len()).collect();
         }
-        let answer = |body| if self.wait.is_zero() { short(body) } else { long(body) };
-        if self.wait.is_zero() || !page.events.is_empty() || !page.gaps.is_empty() {
+        let answer = |body| if self.is_short { short(body) } else { long(body) };
+        if self.is_short || !page.events.is_empty() || !page.gaps.is_empty() {
             return Ok(answer(waiter::answer(server, &cursors, &page)));
         }
         let (reply, mut event) = oneshot::channel();
