@@ -478,6 +478,8 @@ describe("requests", { concurrency: true }, () => {
     const moved = ann.messages.find(({ event }) => event === "moved");
     assert.equal("id" in moved, false);
     assert.deepEqual([moved.channel, moved.data, moved.user], ["mem:volatile", { x: 1 }, "bob"]);
+    // it is not kept, so it can't be known again
+    await bob.refused("publish", { channel: "mem:volatile", event: "moved", data: 1, volatile: true, key: "k" }, "bad_request");
     ann.close();
     bob.close();
   });

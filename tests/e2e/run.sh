@@ -45,5 +45,6 @@ if [ $# -eq 0 ]; then
     demo*.test.mjs
 fi
 
-# One file at a time: each starts servers of its own, and timeouts on a busy machine say nothing.
-TIDINGS_E2E_TARGET=$target exec node --test --test-concurrency=1 --test-reporter="${TIDINGS_E2E_REPORTER:-spec}" "$@"
+# One file at a time: each starts servers of its own, and timeouts on a busy machine say nothing. A test that failed may leave
+# clients behind that try for ever: they end with its file.
+TIDINGS_E2E_TARGET=$target exec node --test --test-concurrency=1 --test-force-exit --test-timeout=600000 --test-reporter="${TIDINGS_E2E_REPORTER:-spec}" "$@"

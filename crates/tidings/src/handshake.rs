@@ -90,6 +90,7 @@ pub struct Handshake {
     auth: Option<Arc<str>>,
     namespace: Arc<str>,
     cookie: Option<Arc<str>>,
+    is_renewal: bool,
     /// Looked for once.
     token: OnceLock<Result<Box<str>, &'static str>>,
 }
@@ -106,8 +107,21 @@ impl Handshake {
             auth,
             namespace,
             cookie,
+            is_renewal: false,
             token: OnceLock::new(),
         }
+    }
+
+    /// The same from who is in already.
+    pub(crate) fn renewing(mut self, is_renewal: bool) -> Self {
+        self.is_renewal = is_renewal;
+        self
+    }
+
+    /// Whether the client is in already, and shows a fresh credential before its old one ends: an `auth` message of a plain
+    /// WebSocket. Its connection is no further one.
+    pub fn is_renewal(&self) -> bool {
+        self.is_renewal
     }
 
     /// The same without what the client sent: for servers that keep no headers.
@@ -125,6 +139,7 @@ impl Handshake {
             auth: None,
             namespace: Arc::clone(&self.namespace),
             cookie: None,
+            is_renewal: self.is_renewal,
             token: OnceLock::new(),
         }
     }

@@ -73,6 +73,11 @@ pub(crate) trait Log: Send + Sync {
     /// The seq of the newest retained event of a channel; 0 when there is none.
     fn last(&self, channel: &Channel) -> u64;
 
+    /// No event of the channel up to the position has a seq above this. It may be higher than need be.
+    fn newest(&self, _channel: &Channel) -> u64 {
+        self.position()
+    }
+
     /// What a client's cursor is worth.
     fn check(&self, id: EventId) -> Since;
 

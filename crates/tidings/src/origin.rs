@@ -34,6 +34,12 @@ impl Origins {
 
     /// The request's origin if it has one and that may come; an error with the reason when it may not.
     pub(crate) fn check<'a>(&self, headers: &'a HeaderMap) -> Result<Option<&'a str>, String> {
+        for name in [header::HOST, header::ORIGIN] {
+            // A proxy in front may have looked at another one.
+            if headers.get_all(&name).iter().nth(1).is_some() {
+                return Err(format!("the header {name} is there more than once"));
+            }
+        }
         let host = headers
             .get(header::HOST)
             .and_then(|host| host.to_str().ok())
@@ -144,6 +150,21 @@ mod tests {
             refusal.contains("https://evil.example") && refusal.contains("allowed_origin"),
             "{refusal}"
         );
+    }
+
+    #[test]
+    fn a_second_host_or_origin_is_refused() {
+        let mut origins = Origins::default();
+        origins.allow("*".to_owned());
+        for twice in [header::HOST, header::ORIGIN] {
+            let mut headers = HeaderMap::new();
+            for name in [header::HOST, header::ORIGIN] {
+                headers.insert(name, HeaderValue::from_static("http://a.example"));
+            }
+            assert!(origins.check(&headers).is_ok());
+            headers.append(&twice, HeaderValue::from_static("http://a.example"));
+            assert!(origins.check(&headers).unwrap_err().contains(twice.as_str()));
+        }
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Door {
             return Ok(Client::new(None));
         };
         let sub: Arc<str> = Arc::from(claims.sub.as_str());
-        let seat = self.seats.take(&sub).ok_or_else(|| {
+        let seat = self.seats.take(&sub, handshake.is_renewal()).ok_or_else(|| {
             Error::coded(
                 Code::TooManyConnections,
                 "this user has as many connections as one may have",

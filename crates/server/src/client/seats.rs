@@ -27,14 +27,15 @@ impl Seats {
         }
     }
 
-    /// Takes a seat for a user: none when all are taken, an empty one when nobody counts.
-    pub(super) fn take(self: &Arc<Self>, sub: &Arc<str>) -> Option<Option<Seat>> {
+    /// Takes a seat for a user: none when all are taken, an empty one when nobody counts. Who changes seats may take one more,
+    /// until the old one is free.
+    pub(super) fn take(self: &Arc<Self>, sub: &Arc<str>, is_change: bool) -> Option<Option<Seat>> {
         if self.max == 0 {
             return Some(None);
         }
         let mut taken = self.taken.lock();
         let count = taken.entry(Arc::clone(sub)).or_default();
-        if *count >= self.max {
+        if *count >= self.max && !is_change {
             return None;
         }
         *count += 1;
@@ -66,19 +67,21 @@ mod tests {
     fn a_user_has_so_many_seats_and_no_more() {
         let seats = Arc::new(Seats::new(2));
         let (ann, bob): (Arc<str>, Arc<str>) = ("ann".into(), "bob".into());
-        let first = seats.take(&ann).unwrap().unwrap();
-        let _second = seats.take(&ann).unwrap().unwrap();
-        assert!(seats.take(&ann).is_none());
-        assert!(seats.take(&bob).is_some());
+        let first = seats.take(&ann, false).unwrap().unwrap();
+        let _second = seats.take(&ann, false).unwrap().unwrap();
+        assert!(seats.take(&ann, false).is_none());
+        assert!(seats.take(&bob, false).is_some());
         drop(first);
-        let _third = seats.take(&ann).unwrap().unwrap();
-        assert!(seats.take(&ann).is_none());
+        let changed = seats.take(&ann, true).unwrap().unwrap();
+        drop(changed);
+        let _third = seats.take(&ann, false).unwrap().unwrap();
+        assert!(seats.take(&ann, false).is_none());
     }
 
     #[test]
     fn who_is_gone_leaves_nothing_behind() {
         let seats = Arc::new(Seats::new(1));
-        drop(seats.take(&Arc::from("ann")));
+        drop(seats.take(&Arc::from("ann"), false));
         assert!(seats.taken.lock().is_empty());
     }
 
@@ -86,7 +89,7 @@ mod tests {
     fn zero_is_no_limit() {
         let seats = Arc::new(Seats::new(0));
         let ann = Arc::from("ann");
-        let taken: Vec<_> = (0..100).map(|_| seats.take(&ann)).collect();
+        let taken: Vec<_> = (0..100).map(|_| seats.take(&ann, false)).collect();
         assert!(taken.iter().all(Option::is_some));
     }
 }

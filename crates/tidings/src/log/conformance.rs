@@ -436,8 +436,12 @@ conformance! {
         let epoch = log.epoch();
         assert_eq!(log.check(EventId::new(epoch, 0)), Since::Known(0));
         let seq = append(&*log, draft(&["s1"], "1"));
+        append(&*log, draft(&["m1"], "1"));
+        assert_eq!(log.newest(&channel("s1")), seq);
+        assert_eq!(log.newest(&channel("m2")), 0);
         assert_eq!(log.check(EventId::new(epoch, seq)), Since::Known(seq));
-        assert_eq!(log.check(EventId::new(epoch, seq + 1)), Since::Unknown, "from the future");
+        assert_eq!(log.check(EventId::new(epoch, seq + 1)), Since::Known(seq + 1));
+        assert_eq!(log.check(EventId::new(epoch, seq + 2)), Since::Unknown, "from the future");
         assert_eq!(log.check(EventId::new(epoch, u64::MAX)), Since::Unknown);
         assert_eq!(log.check(EventId::new(Epoch::random(), seq)), Since::Unknown, "of another log");
         let fixture = fixture.killed();
@@ -535,6 +539,7 @@ proptest! {
         for (index, after) in afters.iter().copied().chain((0..NAMES.len()).map(|index| (index, 0))) {
             let missed: Vec<u64> = published[index].iter().copied().filter(|seq| *seq > after).collect();
             let (events, gaps) = read(&*log, &[(NAMES[index], after)], limit);
+            prop_assert!(log.newest(&channel(NAMES[index])) >= published[index].last().copied().unwrap_or(0));
             prop_assert!(indexed(&missed).ends_with(&events), "{} after {after}: {events:?} of {missed:?}", NAMES[index]);
             prop_assert_eq!(!gaps.is_empty(), events.len() < missed.len(), "{} after {}", NAMES[index], after);
             if index < 3 && fixture.has_store() {

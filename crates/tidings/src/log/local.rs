@@ -334,6 +334,13 @@ impl Log for LocalLog {
         read::last(&self.shared, channel)
     }
 
+    fn newest(&self, channel: &Channel) -> u64 {
+        let state = self.shared.state.lock();
+        let stored = state.stored.get(channel.as_str());
+        let stored = stored.map_or(state.stored.forgotten, |stored| stored.record.last);
+        stored.max(state.tail.newest(channel.as_str()))
+    }
+
     fn check(&self, id: EventId) -> Since {
         let seq = id.seq();
         let is_lost = self.shared.lost > 0 && seq <= self.shared.lost;

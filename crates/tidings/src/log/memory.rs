@@ -126,6 +126,10 @@ impl Log for MemoryLog {
         self.state.lock().tail.last(channel.as_str())
     }
 
+    fn newest(&self, channel: &Channel) -> u64 {
+        self.state.lock().tail.newest(channel.as_str())
+    }
+
     fn check(&self, id: EventId) -> Since {
         if id.epoch() == self.epoch && id.seq() <= self.position() {
             Since::Known(id.seq())

@@ -141,6 +141,11 @@ impl TailState {
         channel.and_then(|channel| channel.seqs.back().copied()).unwrap_or(0)
     }
 
+    /// The seq of the newest event that was ever published, or a higher one.
+    pub(super) fn newest(&self, name: &str) -> u64 {
+        self.known(name).map_or(self.forgotten, |known| known.last)
+    }
+
     /// The next place stays empty: its event could not be kept.
     pub(super) fn push_hole(&mut self) {
         self.slots.push_back(Slot {

@@ -50,15 +50,10 @@ async fn check_origin(State(server): State<Arc<Server>>, request: Request<Body>,
     server.note_runtime();
     let origin = match server.config.origins.check(request.headers()) {
         Ok(origin) => origin.map(str::to_owned),
-        Err(reason) => return Error::coded(Code::OriginNotAllowed, reason).into_response(),
+        Err(reason) => return varied(Error::coded(Code::OriginNotAllowed, reason).into_response()),
     };
     let Some(origin) = origin else {
-        let mut response = next.run(request).await;
-        // What a cache has of it is not for a page of another origin.
-        response
-            .headers_mut()
-            .append(header::VARY, HeaderValue::from_static("Origin"));
-        return response;
+        return varied(next.run(request).await);
     };
     let mut response = if origin::is_preflight(request.method(), request.headers()) {
         let mut response = StatusCode::NO_CONTENT.into_response();
@@ -72,6 +67,14 @@ async fn check_origin(State(server): State<Arc<Server>>, request: Request<Body>,
     response
         .headers_mut()
         .insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    response
+}
+
+/// What a cache has of it is not for a page of another origin.
+fn varied(mut response: Response<Body>) -> Response<Body> {
+    response
+        .headers_mut()
+        .append(header::VARY, HeaderValue::from_static("Origin"));
     response
 }
 

@@ -166,7 +166,7 @@ async fn authenticate(cell: &Rc<Cell>, key: Key, id: Option<Box<str>>, token: &s
     };
     let opening = opening.unwrap_or_default();
     let auth = serde_json::json!({ "token": token }).to_string();
-    let handshake = handshake(server, &opening, Some(auth.into()));
+    let handshake = handshake(server, &opening, Some(auth.into())).renewing(before.is_some());
     let outcome = renew(server, handshake, before.as_ref(), &channels).await;
     let (done, is_done) = oneshot::channel();
     let command = Command::PlainAuth { key, id, outcome, done };

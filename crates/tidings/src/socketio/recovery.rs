@@ -98,10 +98,11 @@ pub(crate) struct Room {
     pub(crate) replay: Option<Replay>,
 }
 
-/// What a client asked for that had seen something of a room before. It has that when it has seen anything newer than `until`.
+/// What a client asked for that may have seen something of a room before. It has that when its last event is newer than
+/// `until`; one that is not may have come before the replay.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Replay {
-    /// The position when it was asked for.
+    /// The newest event that it may have got before.
     pub(crate) until: u64,
     /// The client is to hear of a gap in the room.
     pub(crate) has_gap: bool,
@@ -657,6 +658,16 @@ impl Drop for TakenOver {
             code: 4409,
         };
         old.server.hub.send(old.key.shard, command);
+    }
+}
+
+/// The last event that a client has of whatever session it had, also if it does not come back to that: a stock client keeps
+/// its offset until its next event.
+pub(crate) fn heard(server: &Server, handshake: &Handshake) -> u64 {
+    let offset = handshake.auth_json().and_then(asked_for).and_then(|(_, offset)| offset);
+    match offset.map(|id| server.hub.log.check(id)) {
+        Some(Since::Known(seq)) => seq,
+        Some(Since::Unknown) | None => 0,
     }
 }
 

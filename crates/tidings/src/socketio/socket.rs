@@ -19,7 +19,7 @@ use super::handler::{Answer, ErasedHandler, EventHandlers, Handler, SocketHandle
 use super::io::Io;
 use super::namespace::Namespace;
 use super::reason::Reason;
-use super::recovery::{Change, Recovered, Replay, Room, TakenOver};
+use super::recovery::{self, Change, Recovered, Replay, Room, TakenOver};
 use crate::channel::Channel;
 use crate::connection::Key;
 use crate::error::Result;
@@ -71,6 +71,8 @@ pub(crate) struct SocketInner {
 struct State {
     phase: Phase,
     rooms: Vec<Room>,
+    /// No event of before it was connected, or of a room that it has left, came to its client with a seq above this.
+    heard: u64,
     handlers: Handlers,
     values: Option<Box<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>>,
 }
@@ -121,6 +123,7 @@ impl SocketInner {
             recovered,
         } = entering;
         let cursor = recovered.as_ref().map(|recovered| recovered.cursor);
+        let heard = cursor.unwrap_or_else(|| recovery::heard(server, &handshake));
         let mut taken_over = None;
         let (id, pid, start, mut rooms, values) = match recovered {
             Some(recovered) => {
@@ -155,6 +158,7 @@ impl SocketInner {
             is_set_up: AtomicBool::new(cursor.is_some()),
             state: Mutex::new(State {
                 rooms,
+                heard,
                 values: (!values.is_empty()).then(|| Box::new(values)),
                 ..State::default()
             }),
@@ -272,6 +276,14 @@ impl SocketInner {
             Since::Unknown => 0,
         };
         let mut rooms: Vec<Room> = Vec::with_capacity(channels.len());
+        let until = self.server.hub.log.assigned();
+        let everyone = Channel::everyone(&self.namespace.path);
+        let heard_in: Vec<Channel> = state
+            .rooms
+            .iter()
+            .map(|room| room.channel.clone())
+            .chain([everyone])
+            .collect();
         for channel in &channels {
             if rooms.iter().any(|room| room.channel == *channel) {
                 continue; // named twice
@@ -283,19 +295,32 @@ impl SocketInner {
                 channel: channel.clone(),
                 joined_at: before.map_or(from, |before| before.min(from)),
                 replay: Some(Replay {
-                    until: self.server.hub.log.assigned(),
+                    until,
                     has_gap: since == Since::Unknown,
                 }),
             });
         }
         // All of them or none: it has one cursor for them.
         self.note_rooms(&rooms);
-        state.rooms.append(&mut rooms);
         self.command(Command::JoinSince {
             socket: Arc::clone(self),
             channels,
             since,
         });
+        // What was published before the command may have come before the replay. Where all of that is kept, the channels
+        // tell which it was at the most.
+        let log = &self.server.hub.log;
+        if log.position() >= log.assigned() {
+            let heard = heard_in
+                .iter()
+                .map(|channel| log.newest(channel))
+                .fold(state.heard, u64::max);
+            for replay in rooms.iter_mut().filter_map(|room| room.replay.as_mut()) {
+                replay.until = replay.until.min(heard);
+            }
+            self.note_rooms(&rooms);
+        }
+        state.rooms.append(&mut rooms);
     }
 
     fn leave(self: &Arc<Self>, channel: Channel) {
@@ -312,6 +337,9 @@ impl SocketInner {
         let rooms = state.rooms.len();
         state.rooms.retain(|room| room.channel != *channel);
         let was_in = state.rooms.len() < rooms;
+        if was_in {
+            state.heard = self.server.hub.log.assigned();
+        }
         if was_in && let (Some(sessions), Some(pid)) = (&self.server.sessions, self.pid) {
             sessions.left(pid, channel);
         }
