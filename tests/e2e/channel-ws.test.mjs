@@ -793,6 +793,10 @@ describe("life", { concurrency: true }, () => {
         await third.end();
       } else assert.deepEqual([answer.status, answer.json.code], [429, "too_many_connections"]);
       await inside[0].result("ping");
+      // a fresh token is no further connection
+      assert.equal((await inside[0].ask("auth", { token: tokenOf("ann", { exp: now() + 600 }) })).type, "ok");
+      const still = Plain.as(place, "ann");
+      assert.notEqual((await still.next().catch(() => ({}))).type, "welcome");
       const bob = await Plain.enter(place, "bob");
       bob.close();
       inside[0].close();
