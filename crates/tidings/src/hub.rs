@@ -32,7 +32,11 @@ pub(crate) struct Hub {
     /// Ack ids of all packets that ask for an ack: one for each packet, so that a broadcast encodes once.
     next_ack: AtomicU64,
     draining: AtomicBool,
+    broken: AtomicBool,
 }
+
+const BROKEN: &str =
+    "a thread of the server has ended by a fault: it lets nobody in until its process is started again";
 
 /// The way to a shard, from any thread.
 #[derive(Default)]
@@ -95,6 +99,7 @@ impl Hub {
             readers: Arc::new(Semaphore::new(READERS_MAX)),
             next_ack: AtomicU64::new(0),
             draining: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
         })
     }
 
@@ -177,6 +182,25 @@ impl Hub {
         self.draining.store(true, Ordering::Release);
     }
 
+    /// A shard has ended by a fault of its own, and its clients with it.
+    pub(crate) fn break_down(&self, number: usize) {
+        tracing::error!(shard = number, "{BROKEN}");
+        self.broken.store(true, Ordering::Release);
+        self.shards[number].stop();
+    }
+
+    fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+
+    /// Why the server can't do its work right now, if so.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        if self.is_broken() {
+            return Some(Error::coded(Code::Internal, BROKEN));
+        }
+        self.log.failure()
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
@@ -185,6 +209,9 @@ impl Hub {
     pub(crate) fn admit(&self, address: Option<IpAddr>) -> Result<Permit> {
         if self.is_draining() {
             return Err(Error::coded(Code::Draining, "the server is shutting down; come back"));
+        }
+        if self.is_broken() {
+            return Err(Error::coded(Code::Unavailable, BROKEN));
         }
         let limits = &self.limits;
         let gauges = &self.gauges;
@@ -247,5 +274,28 @@ impl Drop for Permit {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use crate::shard::command::Command;
+    use crate::{Tidings, error::Code};
+
+    #[test]
+    fn a_thread_that_ends_by_a_fault_is_told_and_nobody_is_let_in() {
+        let io = Tidings::builder().shards(2).build();
+        let server = &io.server;
+        assert!(io.failure().is_none());
+        server.hub.send(1, Command::Run(Box::new(|| panic!("a fault"))));
+        let begin = Instant::now();
+        while io.failure().is_none() {
+            assert!(begin.elapsed() < Duration::from_secs(30));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(io.failure().unwrap().code(), Code::Internal.as_str());
+        assert_eq!(server.hub.admit(None).err().unwrap().code(), Code::Unavailable.as_str());
     }
 }

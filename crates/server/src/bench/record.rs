@@ -194,6 +194,14 @@ pub(super) struct Reader {
     pub(super) recovered: u32,
 }
 
+impl Reader {
+    /// Whether an event has reached it.
+    pub(super) fn has(&self, wanted: u64) -> bool {
+        let mut entries = self.entries.iter().rev();
+        entries.any(|entry| matches!(entry.what, What::Event { seq, .. } if seq == wanted))
+    }
+}
+
 /// Something that reached a reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {

@@ -292,7 +292,8 @@ impl Book {
         match self.read(id, event) {
             Ok((seq, what)) => {
                 let mut page = self.page.lock();
-                if seq < page.highest {
+                // What comes again has its place already.
+                if seq < page.highest && !page.reader.has(seq) {
                     self.recorder.alarm.store(true, Ordering::Relaxed);
                 }
                 page.highest = page.highest.max(seq);

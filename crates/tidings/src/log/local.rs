@@ -6,6 +6,7 @@
 //! is published alone is written at once.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -127,26 +128,30 @@ pub(super) struct State {
 }
 
 /// Why nothing can be kept right now.
-#[derive(Debug, Clone)]
-pub(super) struct Failure {
-    is_full: bool,
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Failure {
+    Full,
+    Unwritable,
+    /// The writer has ended by a fault of its own.
+    Broken,
 }
 
 impl Failure {
     pub(super) fn new(error: &StoreError) -> Self {
-        Self {
-            is_full: error.is_full(),
-        }
+        if error.is_full() { Self::Full } else { Self::Unwritable }
     }
 
-    pub(super) fn error(&self) -> Error {
-        if self.is_full {
-            Error::coded(
+    pub(super) fn error(self) -> Error {
+        match self {
+            Self::Full => Error::coded(
                 Code::StoreFull,
                 "the disk of the store is full; nothing can be published until there is room",
-            )
-        } else {
-            Error::coded(Code::Unavailable, "the store can't be written right now; try again")
+            ),
+            Self::Unwritable => Error::coded(Code::Unavailable, "the store can't be written right now; try again"),
+            Self::Broken => Error::coded(
+                Code::Internal,
+                "the log has ended by a fault: nothing can be published until the process is started again",
+            ),
         }
     }
 }
@@ -200,7 +205,13 @@ impl LocalLog {
         });
         let writer = Writer::new(Arc::clone(&shared), lock, restored.reserved);
         let thread = std::thread::Builder::new().name("tidings-log".to_owned());
-        let thread = thread.spawn(move || writer.run()).map_err(|source| StoreError::Io {
+        let watched = Arc::clone(&shared);
+        let run = move || {
+            if catch_unwind(AssertUnwindSafe(|| writer.run())).is_err() {
+                watched.break_down();
+            }
+        };
+        let thread = thread.spawn(run).map_err(|source| StoreError::Io {
             path: options.path,
             source,
         })?;
@@ -219,7 +230,7 @@ impl LocalLog {
         let fingerprint = fingerprint(&draft);
         let shared = &*self.shared;
         let mut queue = shared.queue.lock();
-        if let Some(failure) = &queue.failure {
+        if let Some(failure) = queue.failure {
             return Err(failure.error());
         }
         if queue.is_closing {
@@ -273,6 +284,15 @@ impl Shared {
         if queue.jobs.len() == 1 {
             self.came.notify_one();
         }
+    }
+
+    /// Nobody writes any more: who waits is told, and who comes.
+    fn break_down(&self) {
+        tracing::error!("the log has ended by a fault; nothing can be published until the process is started again");
+        let mut queue = self.queue.lock();
+        queue.failure = Some(Failure::Broken);
+        queue.jobs.clear();
+        queue.bytes = 0;
     }
 
     /// The store to read from, and up to where.
@@ -395,7 +415,7 @@ impl Log for LocalLog {
     }
 
     fn failure(&self) -> Option<Error> {
-        self.shared.queue.lock().failure.as_ref().map(Failure::error)
+        self.shared.queue.lock().failure.map(Failure::error)
     }
 
     fn close(&self) {

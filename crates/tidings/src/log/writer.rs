@@ -690,7 +690,7 @@ impl Writer {
         let mut replies = Vec::new();
         let last = {
             let mut queue = self.shared.queue.lock();
-            queue.failure = Some(failure.clone());
+            queue.failure = Some(failure);
             queue.bytes = 0;
             for job in std::mem::take(&mut queue.jobs) {
                 match job {

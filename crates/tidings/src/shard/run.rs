@@ -49,16 +49,20 @@ pub(crate) fn spawn(server: &Arc<Server>) -> std::io::Result<()> {
             .spawn(move || {
                 let cell = Rc::new(Cell {
                     state: RefCell::new(Shard::new(number, Arc::clone(&server))),
-                    server,
+                    server: Arc::clone(&server),
                     scratch: RefCell::new(vec![0; READ_BUFFER_BYTES].into()),
                 });
                 let local = tokio::task::LocalSet::new();
                 // A task like the readers and handlers, so that all have their turn one after another; but without
                 // tokio's budget of 128 operations, after which every further write would seem to block.
-                local.block_on(&runtime, async {
+                let ended = local.block_on(&runtime, async {
                     let turns = tokio::task::unconstrained(turns(cell));
-                    tokio::task::spawn_local(turns).await.unwrap_or_default()
+                    tokio::task::spawn_local(turns).await
                 });
+                if ended.is_err() {
+                    drop(local); // its clients
+                    server.hub.break_down(usize::from(number));
+                }
             })?;
     }
     Ok(())

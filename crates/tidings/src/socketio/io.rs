@@ -312,9 +312,10 @@ impl Io {
         crate::plain::http::handshake(&self.server, request)
     }
 
-    /// Why nothing can be published right now, if so: the store can't be written.
+    /// Why the server can't do its work right now, if so: the store can't be written (`store_full`, `unavailable`), which may pass;
+    /// or one of its threads has ended by a fault (`internal`), which does not. Then the process has to be started again.
     pub fn failure(&self) -> Option<Error> {
-        self.server.hub.log.failure()
+        self.server.hub.failure()
     }
 
     /// Ends the server: no new connections, every socket ends with the reason `server shutting down` and its client comes
