@@ -179,6 +179,20 @@ for (const transport of ["websocket", "polling"]) {
       client.close();
     });
 
+    test("one's own channel that was left stays left", async () => {
+      const sub = `left ${transport}`;
+      const client = await stock(place, { transports, sub });
+      await client.ask("subscribe", channel("own left"));
+      await client.ask("unsubscribe", `user:${sub}`);
+      await cut(client);
+      await publish(place, `user:${sub}`, "e", 1);
+      await told(client, ["connect", "recovered"]);
+      await publish(place, `user:${sub}`, "e", 2);
+      const id = await publish(place, channel("own left"), "e", 1);
+      await told(client, ["connect", "recovered", id]);
+      client.close();
+    });
+
     test("Subscriptions and permissions are checked again: what is no longer permitted is not restored", async () => {
       const claims = (...subscribe) => ({ channels: { subscribe, publish: [] } });
       const [no, yes] = [`room:${transport} no`, `room:${transport} yes`];

@@ -80,8 +80,9 @@ pub(crate) fn register(io: &Io, door: &Arc<Door>, access: &Arc<Access>) {
     io.auth(async move |handshake: Handshake| door.admit(&handshake));
     // Before the client hears that it is in: from then on nothing for its user may pass it by.
     io.before_connect(async |socket: Socket<Client>| match &socket.user().user {
-        Some(user) => socket.try_join(user.own_channel()),
-        None => Ok(()),
+        // Who comes back finds itself where it was.
+        Some(user) if !socket.recovered() => socket.try_join(user.own_channel()),
+        _ => Ok(()),
     });
     let entering = Arc::clone(access);
     io.on_connect(async move |socket: Socket<Client>| enter(&entering, &socket));
@@ -115,9 +116,11 @@ fn enter(access: &Access, socket: &Socket<Client>) -> Result<()> {
         .rules
         .decide(Action::Subscribe, &own, Some(&user.claims))
         .presence;
-    client.subscriptions.lock().add_own(&own, keeps_presence);
-    if keeps_presence {
-        socket.io().presence().enter(&own, &user.sub, user.info.clone())?;
+    if socket.is_in(&own) {
+        client.subscriptions.lock().add_own(&own, keeps_presence);
+        if keeps_presence {
+            socket.io().presence().enter(&own, &user.sub, user.info.clone())?;
+        }
     }
     let timer = tokio::spawn(close_at_end(socket.clone(), user.claims.clone()));
     let _ = client.timer.set(timer.abort_handle());

@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 mod conformance;
+mod journal;
 mod keys;
 #[cfg(test)]
 mod kill_tests;

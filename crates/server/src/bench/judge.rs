@@ -588,13 +588,16 @@ impl<'a> JudgedReader<'a> {
     /// Looks for a cause for each gap that it was told of.
     fn judge_gaps(&mut self) {
         let gaps = std::mem::take(&mut self.gaps);
+        // A poll knows nothing of the one before: each tells of what lies after its own cursor.
+        let is_poll = matches!(self.reader.transport, Transport::LongPoll | Transport::ShortPoll);
         for (number, gap) in gaps.iter().enumerate() {
             let told_before = |channel: &ChannelIndex| {
-                gaps[..number].iter().any(|earlier| {
-                    earlier.connects == gap.connects
-                        && earlier.channels.contains(channel)
-                        && !self.facts.was_killed_between(earlier.at, gap.at)
-                })
+                !is_poll
+                    && gaps[..number].iter().any(|earlier| {
+                        earlier.connects == gap.connects
+                            && earlier.channels.contains(channel)
+                            && !self.facts.was_killed_between(earlier.at, gap.at)
+                    })
             };
             let again: Vec<&ChannelIndex> = gap.channels.iter().filter(|channel| told_before(channel)).collect();
             if gap.channels.is_empty() {

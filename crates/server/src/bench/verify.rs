@@ -192,6 +192,12 @@ async fn run(options: &Bench, seed: u64, folder: &Path) -> anyhow::Result<bool> 
     }
     end(&mut server, &recorder).await;
 
+    if let (Some(kills), None) = (options.kills, options.seconds)
+        && recorder.kills() < kills
+    {
+        recorder.flaw(format!("of {kills} kills there were {}", recorder.kills()));
+    }
+
     let record = recorder.record(&books);
     let verdict = judge::judge(&record);
     if options.json {

@@ -35,6 +35,9 @@ pub(super) async fn subscribe(
     mut arguments: Arguments,
 ) -> Result<Subscribed> {
     let channels = arguments.next::<Channels>(Channels::EXPECTED)?.into_list();
+    if channels.is_empty() {
+        return Err(Error::new("name a channel, or several"));
+    }
     let options: Options = arguments.options()?;
     let since = options.since.as_deref().map(parse_id).transpose()?;
     let client = socket.user();

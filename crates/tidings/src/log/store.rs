@@ -5,7 +5,7 @@
 //! that was answered. With `sync` it is on the disk (`fdatasync`).
 //!
 //! In the folder that was set lies `store/`: `format` says which version wrote it, `lock` is held while a process has it
-//! open, `db/` is fjall's, `written` is the [`Witness`].
+//! open, `db/` is fjall's, `written` is the [`Witness`], `cut` what was cut off a journal that made no sense.
 
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
@@ -19,6 +19,7 @@ use fjall::compaction::filter::{CompactionFilter, CompactionFilterResult, Contex
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
 use parking_lot::{Mutex, RwLock};
 
+use super::journal;
 use super::record::{event_key, split_event_key};
 use super::witness::Witness;
 
@@ -274,7 +275,7 @@ impl StoreLock {
                 found: "it is a file".to_owned(),
             });
         }
-        std::fs::create_dir_all(&folder).map_err(|source| not_writable(path, source))?;
+        make_folder(&folder).map_err(|source| not_writable(path, source))?;
         check_entries(path, &folder)?;
         let lock = OpenOptions::new()
             .write(true)
@@ -386,6 +387,10 @@ impl Store {
             std::fs::remove_dir_all(&folder).map_err(|source| not_writable(&lock.path, source))?;
         } else if !lock.is_new() && !folder.join("version").exists() {
             return Err(lock.damaged("store/db/version is missing"));
+        }
+        if folder.exists() {
+            let mended = journal::mend(&folder, &lock.folder.join("cut"));
+            mended.map_err(|source| not_writable(&lock.path, source))?;
         }
         let retired = Arc::new(Retired::default());
         // It panics on some of what a damaged file can make it meet.
@@ -623,6 +628,20 @@ impl DoubleEndedIterator for Entries {
     }
 }
 
+/// What people say to each other is not for every user of the machine.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if let Some(parent) = folder.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Makes sure that a folder without a format is none of somebody else's.
 fn check_entries(path: &Path, folder: &Path) -> Result<(), StoreError> {
     let listed = || -> io::Result<Option<String>> {
@@ -694,7 +713,11 @@ fn open_tables(folder: &Path, retired: &Arc<Retired>) -> fjall::Result<(Database
 fn is_damage(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::NotFound
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::InvalidData
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::NotFound
+            | io::ErrorKind::AlreadyExists
     )
 }
 

@@ -138,11 +138,12 @@ pub(crate) enum Command {
     },
     /// A socket enters a room.
     Join { socket: Arc<SocketInner>, channel: Channel },
-    /// A socket enters rooms, and gets what came after `since` there.
+    /// A socket enters rooms, and gets what came after `since` there. Before, it was in those of `heard_in`.
     JoinSince {
         socket: Arc<SocketInner>,
         channels: Vec<Channel>,
         since: Since,
+        heard_in: Vec<Channel>,
     },
     /// A socket leaves a room.
     Leave { socket: Arc<SocketInner>, channel: Channel },

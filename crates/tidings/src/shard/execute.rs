@@ -79,7 +79,11 @@ impl Shard {
                 socket,
                 channels,
                 since,
-            } => self.join_since(&socket, &channels, since),
+                heard_in,
+            } => {
+                socket.begin_replay(&channels, &heard_in);
+                self.join_since(&socket, &channels, since);
+            }
             Command::Leave { socket, channel } => self.leave(&socket, &channel),
             Command::Send {
                 socket,

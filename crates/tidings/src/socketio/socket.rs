@@ -277,13 +277,8 @@ impl SocketInner {
         };
         let mut rooms: Vec<Room> = Vec::with_capacity(channels.len());
         let until = self.server.hub.log.assigned();
-        let everyone = Channel::everyone(&self.namespace.path);
-        let heard_in: Vec<Channel> = state
-            .rooms
-            .iter()
-            .map(|room| room.channel.clone())
-            .chain([everyone])
-            .collect();
+        let rooms_before = state.rooms.iter().map(|room| room.channel.clone());
+        let heard_in = rooms_before.chain([Channel::everyone(&self.namespace.path)]).collect();
         for channel in &channels {
             if rooms.iter().any(|room| room.channel == *channel) {
                 continue; // named twice
@@ -302,25 +297,32 @@ impl SocketInner {
         }
         // All of them or none: it has one cursor for them.
         self.note_rooms(&rooms);
+        state.rooms.append(&mut rooms);
         self.command(Command::JoinSince {
             socket: Arc::clone(self),
             channels,
             since,
+            heard_in,
         });
-        // What was published before the command may have come before the replay. Where all of that is kept, the channels
-        // tell which it was at the most.
+    }
+
+    /// The replay of these rooms begins. What its client may have heard before is no newer than what there is in the channels
+    /// that it was in.
+    pub(crate) fn begin_replay(&self, channels: &[Channel], heard_in: &[Channel]) {
         let log = &self.server.hub.log;
-        if log.position() >= log.assigned() {
-            let heard = heard_in
-                .iter()
-                .map(|channel| log.newest(channel))
-                .fold(state.heard, u64::max);
-            for replay in rooms.iter_mut().filter_map(|room| room.replay.as_mut()) {
-                replay.until = replay.until.min(heard);
+        let mut state = self.state.lock();
+        let newest = heard_in.iter().map(|channel| log.newest(channel));
+        let heard = newest.fold(state.heard, u64::max);
+        let mut changed = Vec::new();
+        for room in state.rooms.iter_mut().filter(|room| channels.contains(&room.channel)) {
+            if let Some(replay) = room.replay.as_mut().filter(|replay| replay.until > heard) {
+                replay.until = heard;
+                changed.push(room.clone());
             }
-            self.note_rooms(&rooms);
         }
-        state.rooms.append(&mut rooms);
+        if !changed.is_empty() {
+            self.note_rooms(&changed);
+        }
     }
 
     fn leave(self: &Arc<Self>, channel: Channel) {
