@@ -195,6 +195,30 @@ describe("what is answered is kept, seen in system calls", options, () => {
   });
 });
 
+// Each sync takes three seconds here.
+test("who asks nothing of the disk does not wait for it", options, async () => {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), "tidings-slow-")));
+  after(() => rmSync(folder, { recursive: true, force: true }));
+  const delayed = ["-e", "inject=fdatasync:delay_enter=3000000"];
+  const server = await start({
+    top: `data = ${JSON.stringify(join(folder, "data"))}\ndurability = "power"`,
+    channels: CHANNELS,
+    more: `[api]\nkey = "${API_KEY}"`,
+    through: [...tracer("/dev/null"), ...delayed],
+  });
+  server.durability = "power";
+  try {
+    let answered = false;
+    const publish = (await apiPublisher(server))({ slow: true }).then(() => (answered = true));
+    const path = `/poll?channel=user:ann&wait=0&access_token=${tokenOf("ann")}`;
+    for (let n = 0; n < 5; n++) assert.equal((await request("GET", server.url + path)).status, 200);
+    assert.equal(answered, false, "the polls waited for the publish");
+    await within("the publish", publish);
+  } finally {
+    await server.stop("SIGKILL");
+  }
+});
+
 // The trace of a server that does it wrong, so that the look itself is tested, without any tracing.
 describe("the look at the trace", () => {
   const event = { way: "a test", begin: "BEGIN", end: "END", id: "abcdefgh-7" };

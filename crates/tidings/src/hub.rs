@@ -20,6 +20,7 @@ use crate::log::tail::Bounds;
 use crate::log::{Appending, Log};
 use crate::random::RandomId;
 use crate::shard::command::{Command, Queued};
+use crate::shard::run::Errand;
 
 pub(crate) struct Hub {
     pub(crate) epoch: Epoch,
@@ -42,6 +43,8 @@ const BROKEN: &str =
 #[derive(Default)]
 pub(crate) struct ShardHandle {
     inbox: Mutex<Vec<Queued>>,
+    /// What has no place among the events: it does not wait for those that are being kept.
+    errands: Mutex<Vec<Errand>>,
     awake: AtomicBool,
     /// Its thread has ended: what is sent to it goes nowhere.
     is_stopped: AtomicBool,
@@ -70,6 +73,11 @@ impl ShardHandle {
     pub(crate) fn stop(&self) {
         self.is_stopped.store(true, Ordering::Release);
         self.inbox.lock().clear();
+        self.errands.lock().clear();
+    }
+
+    pub(crate) fn take_errands(&self) -> Vec<Errand> {
+        std::mem::take(&mut *self.errands.lock())
     }
 
     /// Moves what waits into `queue`.
@@ -158,6 +166,19 @@ impl Hub {
             // Read under the lock, so that positions in an inbox never go back.
             let after = self.log.assigned();
             inbox.push(Queued { after, command });
+        }
+        shard.wake();
+    }
+
+    /// Has something of the application's run on a shard's thread, at once.
+    pub(crate) fn ask(&self, shard: u16, errand: Errand) {
+        let shard = &self.shards[usize::from(shard)];
+        {
+            let mut errands = shard.errands.lock();
+            if shard.is_stopped.load(Ordering::Acquire) {
+                return;
+            }
+            errands.push(errand);
         }
         shard.wake();
     }
@@ -281,7 +302,6 @@ impl Drop for Permit {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use crate::shard::command::Command;
     use crate::{Tidings, error::Code};
 
     #[test]
@@ -289,7 +309,7 @@ mod tests {
         let io = Tidings::builder().shards(2).build();
         let server = &io.server;
         assert!(io.failure().is_none());
-        server.hub.send(1, Command::Run(Box::new(|| panic!("a fault"))));
+        server.hub.ask(1, Box::new(|| panic!("a fault")));
         let begin = Instant::now();
         while io.failure().is_none() {
             assert!(begin.elapsed() < Duration::from_secs(30));

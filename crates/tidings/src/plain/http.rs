@@ -232,7 +232,7 @@ async fn on_shard<T: Send + 'static>(
             let _ = reply.send(make().await);
         })
     };
-    server.hub.send(server.hub.shard_of(sid), Command::Run(Box::new(run)));
+    server.hub.ask(server.hub.shard_of(sid), Box::new(run));
     answer
         .await
         .unwrap_or_else(|_| Err(Error::coded(Code::Internal, "internal error")))

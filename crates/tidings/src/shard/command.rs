@@ -20,7 +20,6 @@ use crate::plain::session::Renewal;
 use crate::plain::stream::NewStream;
 use crate::plain::waiter::NewWaiter;
 use crate::random::RandomId;
-use crate::shard::run::Task;
 use crate::socketio::ack::AckSink;
 use crate::socketio::namespace::Namespace;
 use crate::socketio::socket::SocketInner;
@@ -127,9 +126,6 @@ pub(crate) enum Command {
     Writable { sid: RandomId },
     /// The client closed its request.
     Gone { sid: RandomId },
-    /// A future of the application's, made and run on the shard's thread.
-    Run(Box<dyn FnOnce() -> Task + Send>),
-
     /// The application has decided about a client that wants to enter a namespace.
     Enter {
         key: Key,

@@ -67,8 +67,6 @@ impl Shard {
             Command::StopWaiting { sid } => self.stop_waiting(sid),
             Command::Writable { sid } => self.writable(sid),
             Command::Gone { sid } => self.gone(sid),
-            Command::Run(make) => self.asked.push(make()),
-
             Command::Enter {
                 key,
                 namespace,

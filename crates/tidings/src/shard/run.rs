@@ -28,6 +28,9 @@ use crate::socketio::handler::EnterTask;
 /// A future that lives on a shard's thread: a handler, or what asks the application about a client.
 pub(crate) type Task = Pin<Box<dyn Future<Output = ()>>>;
 
+/// Makes one there.
+pub(crate) type Errand = Box<dyn FnOnce() -> Task + Send>;
+
 /// A shard's state with the way to it for tasks of its thread. Never borrowed while a handler runs.
 pub(crate) struct Cell {
     pub(crate) state: RefCell<Shard>,
@@ -119,6 +122,8 @@ impl Shard {
     fn turn(&mut self, queue: &mut VecDeque<Queued>, position: u64) -> bool {
         self.tick();
         self.is_in_turn = true;
+        let errands = self.server.hub.shards[usize::from(self.number)].take_errands();
+        self.asked.extend(errands.into_iter().map(|errand| errand()));
         let mut taken = 0;
         let mut is_all = true;
         while queue.front().is_some_and(|queued| queued.after <= position) {
