@@ -6,7 +6,7 @@
 //! ([`Log::position`]).
 
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 mod journal;
 mod keys;
 #[cfg(test)]

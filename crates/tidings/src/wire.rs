@@ -1,5 +1,7 @@
 //! An event as bytes for one kind of wire. It is encoded once for all connections of a shard that speak alike.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hashbrown::HashMap;
 use tidings_protocol::websocket::Opcode;
@@ -58,7 +60,7 @@ pub(crate) enum Envelope {
     Metadata,
 }
 
-/// The encodings of one event for the subscribers of one channel.
+/// The encodings of one event, or of several that follow each other, for the subscribers of one channel.
 #[derive(Default)]
 pub(crate) struct Encodings([Option<Bytes>; Wire::COUNT]);
 
@@ -104,6 +106,26 @@ pub(crate) fn event(
         Wire::SocketIo | Wire::Polling => packet(wire, event, channel, envelope, epoch, ack),
         _ => plain(wire, event, channel, epoch),
     }
+}
+
+/// Events that follow each other, as one chunk. A poll is answered with the first of them.
+pub(crate) fn run(wire: Wire, events: &[Arc<Event>], channel: &Channel, envelope: Envelope, epoch: Epoch) -> Bytes {
+    let mut encoded = events
+        .iter()
+        .map(|one| event(wire, one, channel, envelope, epoch, None));
+    let first = encoded.next().unwrap_or_default();
+    if events.len() < 2 || wire == Wire::Poll {
+        return first;
+    }
+    let mut chunk = Vec::with_capacity((first.len() + 32) * events.len());
+    chunk.extend_from_slice(&first);
+    for event in encoded {
+        if wire == Wire::Polling {
+            chunk.push(engineio::RECORD_SEPARATOR);
+        }
+        chunk.extend_from_slice(&event);
+    }
+    chunk.into()
 }
 
 /// An event for a client without Socket.IO.

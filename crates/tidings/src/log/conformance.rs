@@ -136,11 +136,11 @@ fn copy_file(from: &Path, to: &Path) {
     }
 }
 
-pub(super) fn channel(name: &str) -> Channel {
+pub(crate) fn channel(name: &str) -> Channel {
     Channel::room("/", name).unwrap()
 }
 
-pub(super) fn draft(channels: &[&str], arguments: &str) -> Draft {
+pub(crate) fn draft(channels: &[&str], arguments: &str) -> Draft {
     Draft {
         channels: channels.iter().map(|name| channel(name)).collect(),
         except: smallvec![],

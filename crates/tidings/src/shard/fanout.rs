@@ -8,7 +8,7 @@ use super::Shard;
 use crate::channel::Channel;
 use crate::connection::{Connection, Pace, Transport};
 use crate::event::Event;
-use crate::limits::{TURN_BYTES_MAX, TURN_EVENTS_MAX};
+use crate::limits::{RUN_BYTES_MAX, TURN_BYTES_MAX, TURN_EVENTS_MAX};
 use crate::shard::command::{BroadcastKind, Selection};
 use crate::wire::{self, Encodings, Envelope, Wire};
 
@@ -26,17 +26,23 @@ impl Shard {
             if tail.missed {
                 self.fall_behind();
             }
+            let run_bytes_max = RUN_BYTES_MAX.min(self.server.hub.limits.outbox_bytes);
             let mut bytes = 0;
-            for event in events.drain(..) {
-                self.fan_out(&event);
+            let mut rest = &events[..];
+            while let Some((run, after)) = next_run(rest, run_bytes_max) {
+                rest = after;
+                self.fan_out(run);
                 // Written in slices, so that a burst finds the outboxes empty and no event waits long.
-                bytes += event.bytes();
-                if bytes > TURN_BYTES_MAX {
+                bytes += run.iter().map(|event| event.bytes()).sum::<usize>();
+                if bytes > TURN_BYTES_MAX
+                    && let Some(last) = run.last()
+                {
                     bytes = 0;
-                    self.position = event.seq;
+                    self.position = last.seq;
                     self.flush_dirty();
                 }
             }
+            events.clear();
             self.events = events;
             self.position = tail.position;
             if self.position < position {
@@ -61,14 +67,17 @@ impl Shard {
         }
     }
 
-    fn fan_out(&mut self, event: &Arc<Event>) {
+    /// Fans out events that follow each other and go to the same channels: as one chunk, which costs each connection what one
+    /// event does.
+    fn fan_out(&mut self, run: &[Arc<Event>]) {
+        let Some(first) = run.first() else { return };
         let server = Arc::clone(&self.server);
         let envelope = server.config.envelope;
         let limit = server.hub.limits.outbox_bytes;
         let mut encodings = Encodings::default();
         let mut encoded_for: Option<u32> = None;
         let mut reached = std::mem::take(&mut self.reached_buffer);
-        self.reach(&event.draft.channels, &event.draft.except, &mut reached);
+        self.reach(&first.draft.channels, &first.draft.except, &mut reached);
         for (index, channel) in reached.drain(..) {
             let Some(connection) = self.connections.get_mut(index as usize) else {
                 continue;
@@ -82,12 +91,9 @@ impl Shard {
             }
             let name = self.channels.name(channel);
             let wire = connection.wire;
-            let chunk = encodings.get(wire, || {
-                wire::event(wire, event, name, envelope, server.hub.epoch, None)
-            });
-            if push_event(connection, event.seq, chunk, limit) {
-                self.note_dirty(index);
-            }
+            let chunk = encodings.get(wire, || wire::run(wire, run, name, envelope, server.hub.epoch));
+            push_run(connection, first.seq, chunk, limit);
+            self.note_dirty(index);
         }
         self.reached_buffer = reached;
     }
@@ -197,14 +203,30 @@ impl Shard {
     }
 }
 
-/// Pushes a logged event, or lets the connection lag when its outbox is full. An empty outbox takes any one event.
-fn push_event(connection: &mut Connection, seq: u64, chunk: &Bytes, outbox_bytes_max: usize) -> bool {
+/// The events at the beginning that go to the same channels without exception, and the others.
+fn next_run(events: &[Arc<Event>], bytes_max: usize) -> Option<(&[Arc<Event>], &[Arc<Event>])> {
+    let first = events.first()?;
+    let mut bytes = first.bytes();
+    let mut more = 0;
+    if first.draft.except.is_empty() {
+        let same = |event: &Arc<Event>| event.draft.channels == first.draft.channels && event.draft.except.is_empty();
+        let fits = |event: &&Arc<Event>| {
+            bytes += event.bytes();
+            bytes <= bytes_max && same(event)
+        };
+        more = events[1..].iter().take_while(fits).count();
+    }
+    Some(events.split_at(1 + more))
+}
+
+/// Pushes logged events, of which the first is `seq`, or lets the connection lag when its outbox is full. An empty one takes
+/// them in any case.
+fn push_run(connection: &mut Connection, seq: u64, chunk: &Bytes, outbox_bytes_max: usize) {
     if !connection.outbox.is_empty() && connection.outbox.bytes() + chunk.len() > outbox_bytes_max {
         connection.pace = Pace::Lagging { from: seq - 1 };
     } else {
         connection.outbox.push(chunk.clone());
     }
-    true
 }
 
 /// Volatile events are for who can take them now.
@@ -216,4 +238,43 @@ fn takes_volatile(connection: &Connection) -> bool {
         Transport::Waiter(_) => false,
     };
     writable && connection.pace == Pace::Live && connection.is_open()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::conformance::{channel, draft};
+
+    #[test]
+    fn a_run_is_of_the_same_channels_without_exceptions_and_not_too_long() {
+        let event = |channels: &[&str], text: &str| {
+            let draft = draft(channels, text);
+            Event {
+                seq: 0,
+                time_ms: 0,
+                draft,
+            }
+        };
+        let mut events = vec![
+            event(&["a"], "1"),
+            event(&["a"], "2"),
+            event(&["b"], "3"),
+            event(&["a", "b"], "4"),
+            event(&["a", "b"], "5"),
+            event(&["a"], "6"),
+            event(&["a"], "7"),
+            event(&["a"], &"8".repeat(3_000)),
+            event(&["a"], &"9".repeat(9_000)),
+            event(&["a"], "10"),
+        ];
+        events[5].draft.except.push(channel("c"));
+        let events: Vec<Arc<Event>> = events.into_iter().map(Arc::new).collect();
+        let mut lengths = Vec::new();
+        let mut rest = &events[..];
+        while let Some((run, after)) = next_run(rest, 8_000) {
+            lengths.push(run.len());
+            rest = after;
+        }
+        assert_eq!(lengths, [2, 1, 2, 1, 2, 1, 1]);
+    }
 }
