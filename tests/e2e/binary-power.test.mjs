@@ -219,6 +219,33 @@ test("who asks nothing of the disk does not wait for it", options, async () => {
   }
 });
 
+// Each sync takes a third of a second here.
+test("what one connection publishes at once shares a sync, and is answered in order", options, async () => {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), "tidings-shared-")));
+  after(() => rmSync(folder, { recursive: true, force: true }));
+  const output = join(folder, "trace");
+  const server = await start({
+    top: `data = ${JSON.stringify(join(folder, "data"))}\ndurability = "power"`,
+    channels: CHANNELS,
+    through: [...tracer(output), "-e", "inject=fdatasync:delay_enter=300000"],
+  });
+  const syncs = () => readFileSync(output, "utf8").match(/fdatasync\(/g)?.length ?? 0;
+  try {
+    const plain = await Plain.open(server);
+    const before = syncs();
+    const answered = [];
+    const publish = (n) =>
+      plain.ask("publish", { channel: CHANNEL, event: "note", data: n }).then(({ id }) => answered.push([n, Number(id.split("-")[1])]));
+    await Promise.all(Array.from({ length: 30 }, (_, n) => publish(n)));
+    assert.deepEqual(answered.map(([n]) => n), Array.from({ length: 30 }, (_, n) => n));
+    assert.deepEqual(answered.map(([, seq]) => seq), answered.map(([n]) => answered[0][1] + n));
+    assert.ok(syncs() - before <= 5, `${syncs() - before} syncs`);
+    plain.socket.terminate();
+  } finally {
+    await server.stop("SIGKILL");
+  }
+});
+
 // The trace of a server that does it wrong, so that the look itself is tested, without any tracing.
 describe("the look at the trace", () => {
   const event = { way: "a test", begin: "BEGIN", end: "END", id: "abcdefgh-7" };

@@ -85,6 +85,9 @@ pub(crate) const TURN_EVENTS_MAX: usize = 256;
 /// Events of one socket that are handled in a row before others have their turn.
 pub(crate) const TURN_JOBS_MAX: usize = 64;
 
+/// Publishes of a plain WebSocket that may be under way while its next message is handled.
+pub(crate) const PUBLISHING_MAX: usize = 256;
+
 /// Bytes of events that follow each other and are delivered as one chunk.
 pub(crate) const RUN_BYTES_MAX: usize = 32 << 10;
 

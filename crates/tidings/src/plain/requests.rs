@@ -18,8 +18,9 @@ use crate::handshake::Handshake;
 use crate::id::EventId;
 use crate::server::Server;
 use crate::shard::command::Command;
-use crate::shard::run::Cell;
+use crate::shard::run::{self, Cell, Task};
 use crate::socketio::arguments::Raw;
+use crate::socketio::broadcast::Emitted;
 use crate::socketio::io::Io;
 
 /// Channels that one `unsubscribe` may name.
@@ -123,9 +124,15 @@ async fn respond(cell: &Rc<Cell>, key: Key, request: plain::Request<'_>) {
             channel,
             event,
             data,
-            key,
+            key: key_of,
             volatile,
-        } => publish(server, &visitor, &channel, &event, data, key.as_deref(), volatile).await,
+        } => {
+            let published_key = key_of.as_deref();
+            match publish(server, &visitor, &channel, &event, data, published_key, volatile).await {
+                Ok(emitted) => return answer_when_kept(cell, key, id, emitted).await,
+                Err(error) => Err(error),
+            }
+        }
         Kind::History {
             channel,
             before,
@@ -252,7 +259,7 @@ async fn publish(
     data: &str,
     key: Option<&str>,
     volatile: bool,
-) -> Result<String> {
+) -> Result<Emitted> {
     let name: Arc<str> = Arc::from(channel);
     server.authorize(visitor, Action::Publish, &name).await?;
     let mut broadcast = Io::root(Arc::clone(server)).to(channel);
@@ -266,9 +273,30 @@ async fn publish(
         broadcast = broadcast.key(key);
     }
     let data = Raw::from_json(data, server.hub.limits.attachments)?;
-    match broadcast.emit(event, data).receipt().await? {
-        Some(receipt) => Ok(serde_json::json!({ "id": receipt.id, "duplicate": receipt.duplicate }).to_string()),
-        None => Ok("{}".to_owned()),
+    Ok(broadcast.emit(event, data))
+}
+
+/// Answers a publish when it is kept. It has its place: what the client says next is handled meanwhile, unless very many of its
+/// publishes are under way.
+async fn answer_when_kept(cell: &Rc<Cell>, key: Key, id: Option<Box<str>>, emitted: Emitted) {
+    let server = Arc::clone(&cell.server);
+    let counted = cell.state.borrow_mut().begin_publish(key);
+    let cell_too = Rc::clone(cell);
+    let task: Task = Box::pin(async move {
+        let outcome = emitted.receipt().await.map(|receipt| match receipt {
+            Some(receipt) => serde_json::json!({ "id": receipt.id, "duplicate": receipt.duplicate }).to_string(),
+            None => "{}".to_owned(),
+        });
+        reply(&server, key, id.as_deref(), outcome);
+        if counted {
+            cell_too.state.borrow_mut().end_publish(key);
+        }
+    });
+    if !counted {
+        return task.await;
+    }
+    if let Some(rest) = run::poll_once(&cell.server, task) {
+        tokio::task::spawn_local(run::guard(&cell.server, rest));
     }
 }
 

@@ -15,7 +15,7 @@ use crate::connection::{Key, Pace, Socket, Transport};
 use crate::error::{Code, Error, Result};
 use crate::handshake::Opening;
 use crate::hub::Permit;
-use crate::limits::QUEUE_BYTES_MAX;
+use crate::limits::{PUBLISHING_MAX, QUEUE_BYTES_MAX};
 use crate::log::Since;
 use crate::random::RandomId;
 use crate::shard::run::{self, Cell};
@@ -34,6 +34,8 @@ pub(crate) struct Session {
     /// The client came without a token and has yet to say who it is.
     awaits_auth: bool,
     rate: Rate,
+    /// Publishes that are not answered yet, while the messages after them are handled.
+    publishing: usize,
     /// When it was pinged last.
     pinged_ms: u64,
 }
@@ -393,6 +395,27 @@ pub(crate) fn drive(cell: &Rc<Cell>, key: Key) {
 }
 
 impl Shard {
+    /// Counts a publish that is under way; false when there are so many that the next message has to wait for it.
+    pub(super) fn begin_publish(&mut self, key: Key) -> bool {
+        let session = self
+            .get(key)
+            .and_then(|connection| connection.plain.as_mut()?.session.as_mut());
+        let Some(session) = session.filter(|session| session.publishing < PUBLISHING_MAX) else {
+            return false;
+        };
+        session.publishing += 1;
+        true
+    }
+
+    pub(super) fn end_publish(&mut self, key: Key) {
+        let session = self
+            .get(key)
+            .and_then(|connection| connection.plain.as_mut()?.session.as_mut());
+        if let Some(session) = session {
+            session.publishing -= 1;
+        }
+    }
+
     /// Whether the client has yet to say who it is.
     pub(super) fn awaits_auth(&mut self, key: Key) -> bool {
         self.get(key)

@@ -69,7 +69,7 @@ impl Shard {
 
     /// Fans out events that follow each other and go to the same channels: as one chunk, which costs each connection what one
     /// event does.
-    fn fan_out(&mut self, run: &[Arc<Event>]) {
+    fn fan_out(&mut self, run: Run<'_>) {
         let Some(first) = run.first() else { return };
         let server = Arc::clone(&self.server);
         let envelope = server.config.envelope;
@@ -203,8 +203,11 @@ impl Shard {
     }
 }
 
+/// Events that follow each other in the log.
+type Run<'a> = &'a [Arc<Event>];
+
 /// The events at the beginning that go to the same channels without exception, and the others.
-fn next_run(events: &[Arc<Event>], bytes_max: usize) -> Option<(&[Arc<Event>], &[Arc<Event>])> {
+fn next_run(events: Run<'_>, bytes_max: usize) -> Option<(Run<'_>, Run<'_>)> {
     let first = events.first()?;
     let mut bytes = first.bytes();
     let mut more = 0;
