@@ -1,5 +1,5 @@
 #!/bin/sh
-# Puts Debian's redis-server and nats-server where the generator finds them: target/peers. `run` calls this.
+# Puts Debian's redis-server, nats-server and nginx with Nchan where the generator finds them: target/peers. `run` calls this.
 set -eu
 bench=$(cd "$(dirname "$0")" && pwd)
 peers=$bench/target/peers
@@ -26,6 +26,29 @@ if ! command -v redis-server >/dev/null; then
   if [ -d /run/systemd/system ]; then as_root systemctl disable --now redis-server >&2; fi
 fi
 ln -sf "$(command -v redis-server)" "$peers/redis-server"
+
+# Unpacked and not installed, for Debian would start nginx on port 80.
+if [ ! -e "$peers/nchan/version" ]; then
+  echo "unpacking nginx and nchan" >&2
+  if [ -z "$(apt-cache policy libnginx-mod-nchan)" ]; then as_root apt-get update -qq >&2; fi
+  rm -rf "$peers/nchan"
+  mkdir "$peers/nchan"
+  (
+    cd "$peers/nchan"
+    apt-get download -qq -o APT::Sandbox::User=root nginx libnginx-mod-nchan >&2
+    for package in *.deb; do dpkg -x "$package" .; done
+    if ldd usr/sbin/nginx | grep "not found"; then
+      echo "nginx lacks these libraries: install them" >&2
+      exit 1
+    fi
+    dpkg-deb --field libnginx-mod-nchan_*.deb Version >version
+    rm ./*.deb
+  )
+fi
+# The one folder of nginx's that this version of Nchan takes from no configuration.
+if [ ! -d /var/lib/nginx/body ]; then
+  as_root install -d -o "$(id -u)" /var/lib/nginx /var/lib/nginx/body
+fi
 
 if [ -x "$peers/nats-server" ]; then exit; fi
 if command -v nats-server >/dev/null && new_enough "$(nats-server --version | sed 's/.*v//')"; then

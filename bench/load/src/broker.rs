@@ -1,6 +1,7 @@
 //! Servers that keep what is published: how to publish, how to be answered and how to subscribe, for each of them.
 
 mod nats;
+mod nchan;
 mod redis;
 mod resp;
 mod tidings;
@@ -10,6 +11,7 @@ use std::net::SocketAddr;
 use anyhow::Result;
 
 pub(crate) use self::nats::Nats;
+pub(crate) use self::nchan::NchanApi;
 pub(crate) use self::redis::Redis;
 pub(crate) use self::tidings::{API_KEY, Api, Channels, EVENT, api_publish, channel_name};
 use crate::link::Link;

@@ -5,9 +5,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::socket::{setsockopt, sockopt};
 
 /// A handshake or a single question that takes longer has failed.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
+/// What a narrow connection buffers: two of the largest events.
+const NARROW_BYTES: usize = 128 * 1024;
 
 /// A connection, blocking until it is told otherwise.
 #[derive(Debug)]
@@ -23,6 +27,11 @@ impl Link {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_WAIT))?;
         Ok(Self::of(stream))
+    }
+
+    /// From now on it takes in little when it isn't read, where the kernel would let it have megabytes.
+    pub(crate) fn narrow(&self) -> Result<()> {
+        Ok(setsockopt(&self.stream, sockopt::RcvBuf, &NARROW_BYTES)?)
     }
 
     /// On a socket that is set up as it shall be.

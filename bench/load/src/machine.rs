@@ -25,8 +25,12 @@ pub(crate) fn describe(bench: &Path) -> String {
         ("axum", locked(bench, "axum")),
         ("tokio", locked(bench, "tokio")),
         ("socket.io", installed(bench, "socket.io")),
-        ("ws (below socket.io)", installed(bench, "ws")),
+        ("uWebSockets.js (npm uwebsockets)", installed(bench, "uwebsockets")),
+        ("ws", installed(bench, "ws")),
+        ("ws (below socket.io)", installed(bench, "engine.io/node_modules/ws")),
         ("node", output("node", &["--version"])),
+        ("nginx", nginx(bench)),
+        ("nchan", nchan(bench)),
         ("redis", peer(bench, "redis-server")),
         ("nats", peer(bench, "nats-server")),
     ];
@@ -55,9 +59,9 @@ fn locked(bench: &Path, name: &str) -> String {
         .into()
 }
 
-/// A package's version beside the npm server.
+/// The version of a package beside the npm servers.
 fn installed(bench: &Path, name: &str) -> String {
-    let path = bench.join(format!("servers/socketio/node_modules/{name}/package.json"));
+    let path = bench.join(format!("servers/npm/node_modules/{name}/package.json"));
     fs::read(path)
         .ok()
         .and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok())
@@ -69,6 +73,19 @@ fn installed(bench: &Path, name: &str) -> String {
 fn peer(bench: &Path, name: &str) -> String {
     let path = bench.join("target/peers").join(name);
     output(&path.to_string_lossy(), &["--version"])
+}
+
+fn nginx(bench: &Path) -> String {
+    let program = bench.join("target/peers/nchan/usr/sbin/nginx");
+    // It says so where errors go.
+    let said = Command::new(program).arg("-v").output().map(|output| output.stderr);
+    said.map_or("unknown".into(), |said| String::from_utf8_lossy(&said).trim().into())
+}
+
+/// The package's version, which `peers.sh` has noted.
+fn nchan(bench: &Path) -> String {
+    let version = fs::read_to_string(bench.join("target/peers/nchan/version"));
+    version.map_or("unknown".into(), |version| version.trim().into())
 }
 
 fn output(program: &str, arguments: &[&str]) -> String {

@@ -11,15 +11,21 @@ use crate::workload::{Durations, WORKLOADS, Workload};
 pub(crate) const USAGE: &str = "\
 usage: bench/run [--quick] [--rounds N] [--servers A,B] [--workloads A,B]
 
-  --quick          2 short rounds instead of 5, for a first look
-  --rounds N       so many rounds
+  --quick          the main workloads in one or two short rounds, for a first look: 10 minutes
+  --rounds N       so many rounds instead of 5
   --servers A,B    only these; a name's beginning before a - stands for all that have it
-                   fanout and idle: limit, tidings, socketioxide, socket.io
+                   rooms: limit, limit-8, limit-16, limit-32, tidings-socketio, tidings-ws, tidings-sse, tidings-poll,
+                          socketioxide, socket.io, socket.io-uws, ws, uws, nchan-ws, nchan-sse, nchan-poll
+                   publish: tidings-api-memory, nchan-api
                    durable: tidings-api-process, tidings-ws-process, redis-everysec, nats-default,
                             tidings-api-power, tidings-ws-power, redis-always, nats-always
                    resume: tidings-binary
-  --workloads A,B  only these, named likewise: fanout-50, fanout-16, idle, durable-FANOUT-INFLIGHT (1-1, 10-1, 1-64, 10-64),
+  --workloads A,B  only these, named likewise: fanout-50, fanout-200, fanout-16, fanout-64, fanout-5000, rooms, large, stalled,
+                   ack, connect, idle, publish-FANOUT-INFLIGHT (1-64, 10-64), durable-FANOUT-INFLIGHT (1-1, 10-1, 1-64, 10-64),
                    resume-memory, resume-disk, resume-socketio-memory, resume-socketio-disk";
+
+/// Of each workload, unless something else is said.
+const ROUNDS: usize = 5;
 
 /// What to run.
 pub(crate) struct Options {
@@ -28,7 +34,8 @@ pub(crate) struct Options {
     pub(crate) quick: bool,
     /// Whether all servers and workloads take part.
     pub(crate) whole: bool,
-    pub(crate) rounds: usize,
+    /// As typed; else it depends on the workload.
+    rounds: Option<usize>,
     pub(crate) durations: Durations,
     pub(crate) contenders: Vec<&'static Contender>,
     pub(crate) workloads: Vec<&'static Workload>,
@@ -44,6 +51,16 @@ impl Options {
             .iter()
             .copied()
             .filter(move |contender| load.suits(contender))
+    }
+
+    /// How many rounds are wanted of a workload.
+    pub(crate) fn rounds(&self, workload: &Workload) -> usize {
+        let usual = if self.quick {
+            workload.quick_rounds.max(1)
+        } else {
+            ROUNDS
+        };
+        self.rounds.unwrap_or(usual)
     }
 
     /// Reads the arguments; none when help was asked for.
@@ -69,11 +86,16 @@ impl Options {
             }
         }
         let seconds = |full, short| Duration::from_secs(if quick { short } else { full });
+        let named_workloads = workloads.is_some();
+        let mut chosen = choose(WORKLOADS, workloads.as_deref(), |workload| workload.name)?;
+        if quick && !named_workloads {
+            chosen.retain(|workload| workload.quick_rounds > 0);
+        }
         Ok(Some(Self {
             bench,
             quick,
-            whole: servers.is_none() && workloads.is_none(),
-            rounds: rounds.unwrap_or(if quick { 2 } else { 5 }),
+            whole: servers.is_none() && !named_workloads,
+            rounds,
             durations: Durations {
                 warm_up: seconds(2, 1),
                 window: seconds(4, 2),
@@ -81,7 +103,7 @@ impl Options {
                 hold: seconds(28, 3),
             },
             contenders: choose(CONTENDERS, servers.as_deref(), |contender| contender.name)?,
-            workloads: choose(WORKLOADS, workloads.as_deref(), |workload| workload.name)?,
+            workloads: chosen,
             typed,
         }))
     }

@@ -1,335 +1,239 @@
-//! The tables, in Markdown.
+//! The tables, in Markdown: what is shown of each workload, and with whom it is compared.
+
+mod peers;
+mod series;
+mod table;
 
 use std::fmt::Write;
 
-use crate::round::{Delivery, FOREIGN_MAX, Figures, Publishes, Return, Round, Spread};
-use crate::sequence::Faults;
-use crate::server::{Contender, LIMIT, Level, PEER, Part};
+pub(crate) use self::series::Series;
+use self::table::{Row, Table, ratio};
+use crate::chart::{Bar, Chart};
+use crate::round::{FOREIGN_MAX, Figures, Round, Spread};
+use crate::server::{Contender, LIMIT, Part};
 use crate::workload::{Load, Workload};
 
-/// All rounds of one server under one workload.
-#[derive(Debug, Default)]
-pub(crate) struct Series {
-    rounds: Vec<Round>,
-    /// What kept a round from ending.
-    pub(crate) failures: Vec<String>,
+/// The figure that a workload is about.
+struct Headline {
+    title: &'static str,
+    digits: usize,
+    figure: fn(&Series) -> Option<Spread>,
 }
 
-impl Series {
-    pub(crate) fn push(&mut self, round: Round) {
-        self.rounds.push(round);
-    }
-
-    /// Rounds in which nothing else ran.
-    pub(crate) fn quiet_count(&self) -> usize {
-        self.rounds.iter().filter(|round| round.quiet()).count()
-    }
-
-    /// The quiet rounds, or all of them where none was quiet.
-    fn counted(&self) -> impl Iterator<Item = &Round> {
-        let none_quiet = self.quiet_count() == 0;
-        self.rounds.iter().filter(move |round| none_quiet || round.quiet())
-    }
-
-    fn spread(&self, figure: impl Fn(&Round) -> Option<f64>) -> Option<Spread> {
-        Spread::of(self.counted().filter_map(figure))
-    }
-
-    fn delivery(&self, figure: impl Fn(&Delivery) -> f64) -> Option<Spread> {
-        self.spread(|round| match &round.figures {
-            Figures::Delivery(delivery) => Some(figure(delivery)),
-            _ => None,
-        })
-    }
-
-    fn publishes(&self, figure: impl Fn(&Publishes) -> f64) -> Option<Spread> {
-        self.spread(|round| match &round.figures {
-            Figures::Publishes(publishes) => Some(figure(publishes)),
-            _ => None,
-        })
-    }
-
-    fn comeback(&self, figure: impl Fn(&Return) -> f64) -> Option<Spread> {
-        self.spread(|round| match &round.figures {
-            Figures::Return(comeback) => Some(figure(comeback)),
-            _ => None,
-        })
-    }
-
-    /// Of every round, quiet or not: a fault is a fault.
-    fn faults(&self) -> Faults {
-        let mut sum = Faults::default();
-        for round in &self.rounds {
-            sum.add(round.faults);
+fn headline(load: Load) -> Headline {
+    let (title, digits, figure): (_, _, fn(&Series) -> Option<Spread>) = match load {
+        Load::FanoutPaced { .. } | Load::FanoutInFlight { .. } => {
+            ("thousands of deliveries per CPU-second", 0, |series| {
+                series.delivery(|delivery| delivery.per_cpu_second / 1e3)
+            })
         }
-        sum
-    }
-
-    /// How many rounds count, how many were dropped, and whether any was quiet.
-    fn rounds_cell(&self) -> String {
-        let quiet = self.quiet_count();
-        match self.rounds.len() - quiet {
-            0 => quiet.to_string(),
-            noisy if quiet == 0 => format!("{noisy}, **none quiet**"),
-            dropped => format!("{quiet}, {dropped} dropped"),
-        }
-    }
+        Load::Questions { .. } => ("thousands of round trips per CPU-second", 1, |series| {
+            series.delivery(|delivery| delivery.per_cpu_second / 1e3)
+        }),
+        Load::Stalled { .. } => ("p99 ms of those that read", 2, |series| {
+            series.stalled(|stalled| stalled.p99_ms)
+        }),
+        Load::Connect { .. } => ("µs CPU per connect", 1, |series| {
+            series.connects(|connects| connects.cpu_us)
+        }),
+        Load::Idle { .. } => ("KiB per connection", 2, Series::idle_kib),
+        Load::Durable { .. } | Load::Publish { .. } => ("publishes per second", 0, |series| {
+            series.publishes(|publishes| publishes.per_second)
+        }),
+        Load::Resume(_) => ("seconds until all have all", 2, |series| {
+            series.comeback(|comeback| comeback.seconds)
+        }),
+    };
+    Headline { title, digits, figure }
 }
 
-const FANOUT_HEAD: &[&str] = &[
-    "thousands of deliveries per CPU-second",
-    "× limit",
-    "× socketioxide",
-    "p50 ms",
-    "p99 ms",
-    "lost",
-    "repeated",
-    "reordered",
-    "rounds",
-];
-const CONDITIONS_HEAD: &[&str] = &[
-    "thousands of deliveries per second",
-    "events a read",
-    "server CPU",
-    "generator CPU",
-    "others on the server's core",
-    "generator delayed",
-    "other faults",
-];
-const IDLE_HEAD: &[&str] = &["KiB per connection", "× socketioxide", "rounds"];
-const DURABLE_HEAD: &[&str] = &[
-    "an answered publish survives",
-    "publishes per second",
-    "× Redis",
-    "× NATS",
-    "answer p50 ms",
-    "answer p99 ms",
-    "delivery p99 ms",
-    "lost",
-    "repeated",
-    "reordered",
-    "rounds",
-];
-const DURABLE_CONDITIONS_HEAD: &[&str] = &[
-    "publishes per CPU-second",
-    "delivery p50 ms",
-    "events a read",
-    "one sync of the disk ms",
-    "server CPU",
-    "generator CPU",
-    "others on the server's core",
-    "generator delayed",
-    "other faults",
-];
-const RESUME_HEAD: &[&str] = &[
-    "until all have all, s",
-    "one client p50 ms",
-    "one client p99 ms",
-    "thousands of events per second",
-    "server CPU s",
-    "memory before MiB",
-    "at its most MiB",
-    "lost",
-    "repeated",
-    "reordered",
-    "rounds",
-];
-const RESUME_CONDITIONS_HEAD: &[&str] = &[
-    "server CPU",
-    "generator CPU",
-    "others on the server's core",
-    "generator delayed",
-    "other faults",
-];
+fn rows<'a>(contenders: &[&'a Contender], series: &'a [Series]) -> Vec<Row<'a>> {
+    contenders
+        .iter()
+        .zip(series)
+        .map(|(contender, series)| Row { contender, series })
+        .collect()
+}
 
 /// The tables of one workload; `series` is in the order of `contenders`.
-pub(crate) fn table(workload: &Workload, contenders: &[&Contender], series: &[Series]) -> String {
-    let mut text = format!("### {}: {}\n\n", workload.name, workload.summary);
-    let find = |name: &str| {
-        contenders
-            .iter()
-            .position(|contender| contender.name == name)
-            .map(|index| &series[index])
-    };
-    let (limit, peer) = (find(LIMIT), find(PEER));
-    let rows = |text: &mut String, head: &[&str], cells: &dyn Fn(&Contender, &Series) -> Vec<String>| {
-        let _ = writeln!(text, "| server | {} |", head.join(" | "));
-        let _ = writeln!(text, "| --- |{}", " --- |".repeat(head.len()));
-        for (contender, series) in contenders.iter().zip(series) {
-            let _ = writeln!(
-                text,
-                "| {} | {} |",
-                contender.name,
-                cells(contender, series).join(" | ")
-            );
-        }
-        text.push('\n');
-    };
+pub(crate) fn tables(workload: &Workload, contenders: &[&Contender], series: &[Series]) -> String {
+    let rows = rows(contenders, series);
+    let (mut table, mut more) = (Table::new(&rows), Table::new(&rows));
     match workload.load {
-        Load::FanoutPaced { .. } | Load::FanoutInFlight { .. } => {
-            rows(&mut text, FANOUT_HEAD, &|_, series| fanout_cells(series, limit, peer));
-            rows(&mut text, CONDITIONS_HEAD, &|_, series| conditions_cells(series));
-        }
-        Load::Idle { .. } => rows(&mut text, IDLE_HEAD, &|_, series| idle_cells(series, peer)),
-        Load::Durable { .. } => {
-            // The one of this name that promises as much.
-            let peer = |level: Level, name: &str| {
-                contenders
-                    .iter()
-                    .position(|one| one.name.starts_with(name) && level_of(one) == Some(level))
-                    .map(|index| &series[index])
-            };
-            rows(&mut text, DURABLE_HEAD, &|contender, series| {
-                durable_cells(contender, series, peer)
+        Load::FanoutPaced { .. } | Load::FanoutInFlight { .. } | Load::Questions { .. } => {
+            compared(&mut table, &rows, workload.load);
+            table.figures("p50 ms", 2, |series| series.delivery(|delivery| delivery.p50_ms));
+            table.figures("p99 ms", 2, |series| series.delivery(|delivery| delivery.p99_ms));
+            table.ratios(
+                "p99 × uWebSockets.js",
+                &|series: &Series| series.delivery(|delivery| delivery.p99_ms),
+                |_| peers::named(&rows, "uws"),
+            );
+            table.checks();
+            more.figures("thousands per second", 0, |series| {
+                series.delivery(|delivery| delivery.per_second / 1e3)
             });
-            rows(&mut text, DURABLE_CONDITIONS_HEAD, &|_, series| {
-                durable_conditions_cells(series)
+            more.figures("events a read", 1, |series| {
+                series.delivery(|delivery| delivery.events_per_read)
             });
+            more.conditions();
         }
-        Load::Resume(_) => {
-            rows(&mut text, RESUME_HEAD, &|_, series| resume_cells(series));
-            rows(&mut text, RESUME_CONDITIONS_HEAD, &|_, series| shares_cells(series));
+        Load::Stalled { .. } => stalled_columns(&mut table, &mut more),
+        Load::Connect { .. } => {
+            compared(&mut table, &rows, workload.load);
+            table.figures("p50 ms", 2, |series| series.connects(|connects| connects.p50_ms));
+            table.figures("p99 ms", 2, |series| series.connects(|connects| connects.p99_ms));
+            table.rounds();
+            more.figures("thousands per second", 1, |series| {
+                series.connects(|connects| connects.per_second / 1e3)
+            });
+            more.conditions();
         }
+        Load::Idle { .. } => {
+            compared(&mut table, &rows, workload.load);
+            table.rounds();
+        }
+        Load::Durable { .. } | Load::Publish { .. } => publish_columns(&mut table, &mut more, &rows, workload.load),
+        Load::Resume(_) => resume_columns(&mut table, &mut more),
     }
-    for (contender, series) in contenders.iter().zip(series) {
-        for failure in &series.failures {
-            let _ = writeln!(text, "**{} failed**: {failure}\n", contender.name);
+    let mut text = String::new();
+    table.write(&mut text);
+    if !matches!(workload.load, Load::Idle { .. }) {
+        more.write(&mut text);
+    }
+    for row in &rows {
+        for failure in &row.series.failures {
+            let _ = writeln!(text, "**{} failed**: {failure}\n", row.contender.name);
         }
     }
     text
 }
 
-fn fanout_cells(series: &Series, limit: Option<&Series>, peer: Option<&Series>) -> Vec<String> {
-    let rate = |series: &Series| series.delivery(|delivery| delivery.per_cpu_second / 1e3);
-    // Figures from a busy machine are shown, and said to be that; they are not compared.
-    let comparable = |series: &Series| rate(series).filter(|_| series.quiet_count() > 0);
-    let own = rate(series);
-    let faults = series.faults();
-    vec![
-        cell(own, 0),
-        ratio(comparable(series), limit.and_then(comparable)),
-        ratio(comparable(series), peer.and_then(comparable)),
-        cell(series.delivery(|delivery| delivery.p50_ms), 2),
-        cell(series.delivery(|delivery| delivery.p99_ms), 2),
-        faults.lost.to_string(),
-        faults.repeated.to_string(),
-        faults.reordered.to_string(),
-        series.rounds_cell(),
-    ]
-}
-
-/// What the figures were taken under.
-fn conditions_cells(series: &Series) -> Vec<String> {
-    let mut cells = vec![
-        cell(series.delivery(|delivery| delivery.per_second / 1e3), 0),
-        cell(series.delivery(|delivery| delivery.events_per_read), 1),
-    ];
-    cells.extend(shares_cells(series));
-    cells
-}
-
-/// Who had the cores, and faults that have no cell of their own.
-fn shares_cells(series: &Series) -> Vec<String> {
-    let faults = series.faults();
-    vec![
-        percent(series.spread(|round| Some(round.server_share))),
-        percent(series.spread(|round| Some(round.load_share))),
-        percent(series.spread(|round| Some(round.server_core_foreign))),
-        percent(series.spread(|round| Some(round.load_delay))),
-        (faults.garbled + faults.cut).to_string(),
-    ]
-}
-
-fn idle_cells(series: &Series, peer: Option<&Series>) -> Vec<String> {
-    let kib = |series: &Series| {
-        series.spread(|round| match round.figures {
-            Figures::IdleKib(kib) => Some(kib),
-            _ => None,
-        })
-    };
-    let own = kib(series);
-    vec![cell(own, 2), ratio(own, peer.and_then(kib)), series.rounds_cell()]
-}
-
-fn level_of(contender: &Contender) -> Option<Level> {
-    match contender.part {
-        Part::Durable { level, .. } => Some(level),
-        Part::Room | Part::Resume => None,
+/// The figure, and its ratios to those of the peers that take part.
+fn compared<'a>(table: &mut Table<'a>, rows: &'a [Row<'a>], load: Load) {
+    let Headline { title, digits, figure } = headline(load);
+    table.figures(title, digits, figure);
+    table.ratios("× limit", &figure, |_| peers::named(rows, LIMIT));
+    if matches!(load, Load::FanoutInFlight { .. }) {
+        table.ratios("× limit with its batch", &figure, |row| {
+            peers::limit_of_its_batch(rows, row)
+        });
     }
+    for (title, name) in [
+        ("× socketioxide", "socketioxide"),
+        ("× Socket.IO on uWebSockets", "socket.io-uws"),
+        ("× uWebSockets.js", "uws"),
+    ] {
+        table.ratios(title, &figure, |_| peers::named(rows, name));
+    }
+    table.ratios("× Nchan", &figure, |row| peers::nchan(rows, row));
+    table.ratios("× our `/ws`", &figure, |_| peers::named(rows, "tidings-ws"));
 }
 
-fn durable_cells<'a>(
-    contender: &Contender,
-    series: &Series,
-    peer: impl Fn(Level, &str) -> Option<&'a Series>,
-) -> Vec<String> {
-    let Part::Durable { level, promise, .. } = contender.part else {
-        return Vec::new();
-    };
-    let rate = |series: &Series| series.publishes(|publishes| publishes.per_second);
-    let comparable = |series: &Series| rate(series).filter(|_| series.quiet_count() > 0);
-    let faults = series.faults();
-    vec![
-        promise.into(),
-        cell(rate(series), 0),
-        ratio(comparable(series), peer(level, "redis").and_then(comparable)),
-        ratio(comparable(series), peer(level, "nats").and_then(comparable)),
-        cell(series.publishes(|publishes| publishes.answer_p50_ms), 2),
-        cell(series.publishes(|publishes| publishes.answer_p99_ms), 2),
-        cell(series.publishes(|publishes| publishes.delivery_p99_ms), 2),
-        faults.lost.to_string(),
-        faults.repeated.to_string(),
-        faults.reordered.to_string(),
-        series.rounds_cell(),
-    ]
+fn stalled_columns<'a>(table: &mut Table<'a>, more: &mut Table<'a>) {
+    let p99 = |series: &Series| series.stalled(|stalled| stalled.p99_ms);
+    table.figures("p99 ms when all read", 2, |series| {
+        series.stalled(|stalled| stalled.p99_before_ms)
+    });
+    table.figures("p99 ms of those that read", 2, p99);
+    table.figures("the one by the other", 2, |series| {
+        series.stalled(|stalled| stalled.p99_ms / stalled.p99_before_ms)
+    });
+    table.figures("memory before MiB", 1, |series| {
+        series.stalled(|stalled| stalled.before_mib)
+    });
+    table.figures("at its most MiB", 1, |series| {
+        series.stalled(|stalled| stalled.peak_mib)
+    });
+    table.checks();
+    more.conditions();
 }
 
-fn durable_conditions_cells(series: &Series) -> Vec<String> {
-    let mut cells = vec![
-        cell(series.publishes(|publishes| publishes.per_cpu_second), 0),
-        cell(series.publishes(|publishes| publishes.delivery_p50_ms), 2),
-        cell(series.publishes(|publishes| publishes.events_per_read), 1),
-        cell(series.publishes(|publishes| publishes.sync_ms), 2),
-    ];
-    cells.extend(shares_cells(series));
-    cells
-}
-
-fn resume_cells(series: &Series) -> Vec<String> {
-    let faults = series.faults();
-    vec![
-        cell(series.comeback(|comeback| comeback.seconds), 2),
-        cell(series.comeback(|comeback| comeback.client_p50_ms), 0),
-        cell(series.comeback(|comeback| comeback.client_p99_ms), 0),
-        cell(series.comeback(|comeback| comeback.per_second / 1e3), 0),
-        cell(series.comeback(|comeback| comeback.cpu_seconds), 2),
-        cell(series.comeback(|comeback| comeback.before_mib), 1),
-        cell(series.comeback(|comeback| comeback.peak_mib), 1),
-        faults.lost.to_string(),
-        faults.repeated.to_string(),
-        faults.reordered.to_string(),
-        series.rounds_cell(),
-    ]
-}
-
-/// The median, with the range behind it.
-fn cell(spread: Option<Spread>, digits: usize) -> String {
-    spread.map_or("–".into(), |s| {
-        format!("{:.digits$} ({:.digits$}–{:.digits$})", s.median, s.least, s.greatest)
-    })
-}
-
-fn percent(share: Option<Spread>) -> String {
-    share.map_or("–".into(), |s| format!("{:.0} %", s.median * 100.0))
-}
-
-fn ratio(own: Option<Spread>, other: Option<Spread>) -> String {
-    match (own, other) {
-        (Some(own), Some(other)) if other.median > 0.0 => {
-            format!("{:.2}", own.median / other.median)
-        }
+fn publish_columns<'a>(table: &mut Table<'a>, more: &mut Table<'a>, rows: &'a [Row<'a>], load: Load) {
+    let Headline { title, digits, figure } = headline(load);
+    let per_cpu_second = |series: &Series| series.publishes(|publishes| publishes.per_cpu_second);
+    table.column("an answered publish survives", |row| match row.contender.part {
+        Part::Durable { promise, .. } => promise.into(),
         _ => "–".into(),
+    });
+    table.figures(title, digits, figure);
+    for (title, name) in [("× Redis", "redis"), ("× NATS", "nats"), ("× Nchan", "nchan")] {
+        table.ratios(title, &figure, |row| peers::as_safe(rows, row, name));
     }
+    table.figures("answer p50 ms", 2, |series| {
+        series.publishes(|publishes| publishes.answer_p50_ms)
+    });
+    table.figures("answer p99 ms", 2, |series| {
+        series.publishes(|publishes| publishes.answer_p99_ms)
+    });
+    table.figures("delivery p99 ms", 2, |series| {
+        series.publishes(|publishes| publishes.delivery_p99_ms)
+    });
+    table.checks();
+    more.figures("publishes per CPU-second", 0, per_cpu_second);
+    more.figures("delivery p50 ms", 2, |series| {
+        series.publishes(|publishes| publishes.delivery_p50_ms)
+    });
+    more.figures("events a read", 1, |series| {
+        series.publishes(|publishes| publishes.events_per_read)
+    });
+    if matches!(load, Load::Durable { .. }) {
+        more.figures("one sync of the disk ms", 2, |series| {
+            series.publishes(|publishes| publishes.sync_ms)
+        });
+    }
+    more.conditions();
+}
+
+fn resume_columns<'a>(table: &mut Table<'a>, more: &mut Table<'a>) {
+    table.figures("until all have all, s", 2, |series| {
+        series.comeback(|comeback| comeback.seconds)
+    });
+    table.figures("one client p50 ms", 0, |series| {
+        series.comeback(|comeback| comeback.client_p50_ms)
+    });
+    table.figures("one client p99 ms", 0, |series| {
+        series.comeback(|comeback| comeback.client_p99_ms)
+    });
+    table.figures("thousands of events per second", 0, |series| {
+        series.comeback(|comeback| comeback.per_second / 1e3)
+    });
+    table.figures("server CPU s", 2, |series| {
+        series.comeback(|comeback| comeback.cpu_seconds)
+    });
+    table.figures("memory before MiB", 1, |series| {
+        series.comeback(|comeback| comeback.before_mib)
+    });
+    table.figures("at its most MiB", 1, |series| {
+        series.comeback(|comeback| comeback.peak_mib)
+    });
+    table.checks();
+    more.conditions();
+}
+
+/// The chart of one workload, as SVG: its figure, and the ratio to the limit where there is one.
+pub(crate) fn chart(workload: &Workload, contenders: &[&Contender], series: &[Series]) -> String {
+    let Headline { title, digits, figure } = headline(workload.load);
+    let rows = rows(contenders, series);
+    let limit = peers::named(&rows, LIMIT);
+    let bars = rows.iter().filter_map(|row| {
+        let spread = figure(row.series)?;
+        let ratio = limit.map(|limit| ratio(*row, Some(limit), &figure));
+        Some(Bar {
+            name: row.contender.name,
+            spread,
+            note: ratio.map_or(String::new(), |ratio| format!("{ratio} × limit")),
+            ours: row.contender.name.starts_with("tidings"),
+        })
+    });
+    Chart {
+        title: workload.name,
+        summary: workload.summary.replace('`', ""),
+        unit: title,
+        digits,
+        bars: bars.collect(),
+    }
+    .svg()
 }
 
 /// One line for the eye while it runs.
@@ -341,6 +245,14 @@ pub(crate) fn progress(round: &Round) -> String {
             delivery.p50_ms,
             delivery.p99_ms,
             delivery.events_per_read,
+        ),
+        Figures::Stalled(stalled) => format!(
+            "p99 {:.2} then {:.2} ms, memory {:.1} to {:.1} MiB",
+            stalled.p99_before_ms, stalled.p99_ms, stalled.before_mib, stalled.peak_mib,
+        ),
+        Figures::Connects(connects) => format!(
+            "{:.1} µs CPU a connect, p50 {:.2} p99 {:.2} ms, {:.0}/s",
+            connects.cpu_us, connects.p50_ms, connects.p99_ms, connects.per_second,
         ),
         Figures::IdleKib(kib) => format!("{kib:.2} KiB a connection"),
         Figures::Publishes(publishes) => format!(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::kernel::Usage;
 use crate::latency::Latencies;
-use crate::room::Tally;
+use crate::rooms::Tally;
 use crate::sequence::Faults;
 use crate::storm::Storm;
 
@@ -28,8 +28,12 @@ pub(crate) struct Round {
 /// What was measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Figures {
-    /// The measured window of a fan-out.
+    /// The measured window of a fan-out, or of round trips.
     Delivery(Delivery),
+    /// Fan-out while some don't read.
+    Stalled(Stalled),
+    /// Connections that were made.
+    Connects(Connects),
     /// KiB of the server's resident memory per idle connection.
     IdleKib(f64),
     /// The measured window of publishes that are kept.
@@ -38,7 +42,7 @@ pub(crate) enum Figures {
     Return(Return),
 }
 
-/// What the measured window of a fan-out gave.
+/// What the measured window of a fan-out gave; of round trips, where an answer is a delivery.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Delivery {
     pub(crate) per_cpu_second: f64,
@@ -47,6 +51,27 @@ pub(crate) struct Delivery {
     pub(crate) p99_ms: f64,
     /// Events that a client got with one read: how well a server coalesces.
     pub(crate) events_per_read: f64,
+}
+
+/// What a fan-out gave those that read, before and after some stopped to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stalled {
+    pub(crate) p99_before_ms: f64,
+    pub(crate) p99_ms: f64,
+    /// The server's resident memory, in MiB, before they stopped and at its most after it.
+    pub(crate) before_mib: f64,
+    pub(crate) peak_mib: f64,
+}
+
+/// What connecting gave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Connects {
+    /// CPU time of the server for each, in microseconds.
+    pub(crate) cpu_us: f64,
+    pub(crate) per_second: f64,
+    /// From a connection's begin to when its client is in its room.
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
 }
 
 /// What the measured window of publishes that are kept gave.
@@ -91,6 +116,29 @@ impl Delivery {
             p50_ms: tally.latencies.quantile_ms(0.5).unwrap_or(f64::NAN),
             p99_ms: tally.latencies.quantile_ms(0.99).unwrap_or(f64::NAN),
             events_per_read: deliveries / tally.reads as f64,
+        }
+    }
+}
+
+impl Stalled {
+    pub(crate) fn new(before: &Latencies, after: &Latencies, before_kib: u64, peak_kib: u64) -> Self {
+        Self {
+            p99_before_ms: before.quantile_ms(0.99).unwrap_or(f64::NAN),
+            p99_ms: after.quantile_ms(0.99).unwrap_or(f64::NAN),
+            before_mib: before_kib as f64 / 1024.0,
+            peak_mib: peak_kib as f64 / 1024.0,
+        }
+    }
+}
+
+impl Connects {
+    pub(crate) fn new(connections: usize, times: &Latencies, usage: &Usage) -> Self {
+        let count = connections as f64;
+        Self {
+            cpu_us: usage.server.as_secs_f64() * 1e6 / count,
+            per_second: count / usage.wall.as_secs_f64(),
+            p50_ms: times.quantile_ms(0.5).unwrap_or(f64::NAN),
+            p99_ms: times.quantile_ms(0.99).unwrap_or(f64::NAN),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The servers under test: which there are, and a running one.
 //!
-//! Those that play a room are programs that print `ready ADDRESS`, put everyone who connects in one room, send what they
-//! get as `event` to that room, and end when their stdin does. How the others are started is in [`launch`].
+//! Those that were written for this are programs that print `ready ADDRESS`, put everyone who connects in the room that
+//! they name, send what they get to that room, and end when their stdin does. How the others are started is in [`launch`].
 
 mod launch;
 
@@ -13,13 +13,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context, Result};
 
 use self::launch::Launch;
-use crate::broker::{Api, Broker, Channels, Nats, Redis};
+use crate::broker::{Api, Broker, Channels, Nats, NchanApi, Redis};
+use crate::protocol::{
+    Bare, NchanPoll, NchanSse, NchanWs, Protocol, SocketIo, TidingsPoll, TidingsSse, TidingsWs, Transport,
+};
 use crate::{durable, kernel};
 
 /// The one every ratio of fan-out is taken against.
 pub(crate) const LIMIT: &str = "limit";
-/// The peer in the same language.
-pub(crate) const PEER: &str = "socketioxide";
 
 /// A server that can be started.
 pub(crate) struct Contender {
@@ -31,8 +32,10 @@ pub(crate) struct Contender {
 /// Which workloads a server is for.
 #[derive(Clone, Copy)]
 pub(crate) enum Part {
-    /// Everyone in one room.
-    Room,
+    /// Everyone is in rooms.
+    Room { protocol: &'static dyn Protocol },
+    /// The limit, with so many messages a write.
+    Batches(usize),
     /// Keeps what is published.
     Durable {
         broker: &'static dyn Broker,
@@ -47,16 +50,26 @@ pub(crate) enum Part {
 /// Promises that are compared with each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
+    /// Nothing.
+    Memory,
     /// The end of the process, more or less.
     Process,
     /// A loss of power.
     Power,
 }
 
-const fn room(name: &'static str, command: &'static [&'static str]) -> Contender {
+const fn room(name: &'static str, protocol: &'static dyn Protocol, launch: Launch) -> Contender {
     Contender {
         name,
-        part: Part::Room,
+        part: Part::Room { protocol },
+        launch,
+    }
+}
+
+const fn batches(name: &'static str, batch: usize, command: &'static [&'static str]) -> Contender {
+    Contender {
+        name,
+        part: Part::Batches(batch),
         launch: Launch::Program(command),
     }
 }
@@ -76,15 +89,47 @@ const fn keeper(
     }
 }
 
+/// The binary with everything in memory.
+const TIDINGS: Launch = Launch::Tidings { durability: "memory" };
+
+const NOTHING: &str = "nothing";
 const PROCESS: &str = "`kill -9`";
 const POWER: &str = "`kill -9` and a loss of power";
 
 /// In the order of the table.
 pub(crate) const CONTENDERS: &[Contender] = &[
-    room(LIMIT, &["target/release/bench-limit"]),
-    room("tidings", &["target/release/bench-tidings"]),
-    room(PEER, &["target/release/bench-socketioxide"]),
-    room("socket.io", &["node", "servers/socketio/server.js"]),
+    room(LIMIT, &Bare, Launch::Program(&["target/release/bench-limit"])),
+    batches("limit-8", 8, &["target/release/bench-limit", "8"]),
+    batches("limit-16", 16, &["target/release/bench-limit", "16"]),
+    batches("limit-32", 32, &["target/release/bench-limit", "32"]),
+    room(
+        "tidings-socketio",
+        &SocketIo,
+        Launch::Program(&["target/release/bench-tidings"]),
+    ),
+    room("tidings-ws", &TidingsWs, TIDINGS),
+    room("tidings-sse", &TidingsSse, TIDINGS),
+    room("tidings-poll", &TidingsPoll, TIDINGS),
+    room(
+        "socketioxide",
+        &SocketIo,
+        Launch::Program(&["target/release/bench-socketioxide"]),
+    ),
+    room("socket.io", &SocketIo, Launch::Npm(&["socketio.js"])),
+    room("socket.io-uws", &SocketIo, Launch::Npm(&["socketio.js", "uws"])),
+    room("ws", &Bare, Launch::Npm(&["ws.js"])),
+    room("uws", &Bare, Launch::Npm(&["uws.js"])),
+    room("nchan-ws", &NchanWs, Launch::Nchan),
+    room("nchan-sse", &NchanSse, Launch::Nchan),
+    room("nchan-poll", &NchanPoll, Launch::Nchan),
+    keeper(
+        "tidings-api-memory",
+        &Api { durability: "memory" },
+        Level::Memory,
+        NOTHING,
+        TIDINGS,
+    ),
+    keeper("nchan-api", &NchanApi, Level::Memory, NOTHING, Launch::Nchan),
     keeper(
         "tidings-api-process",
         &Api { durability: "process" },
@@ -164,12 +209,29 @@ pub(crate) struct Server {
 }
 
 impl Contender {
+    pub(crate) fn is_limit(&self) -> bool {
+        self.name == LIMIT || matches!(self.part, Part::Batches(_))
+    }
+
+    /// What is spoken with one that has rooms.
+    pub(crate) fn protocol(&self) -> Option<&'static dyn Protocol> {
+        match self.part {
+            Part::Room { protocol } => Some(protocol),
+            Part::Batches(_) => Some(&Bare),
+            Part::Durable { .. } | Part::Resume => None,
+        }
+    }
+
+    pub(crate) fn transport(&self) -> Option<Transport> {
+        self.protocol().map(|protocol| protocol.transport())
+    }
+
     /// Starts the server on its core and waits until it accepts connections.
     pub(crate) fn start(&self, bench: &Path) -> Result<Server> {
         let folder = Folder::new(bench)?;
         let sync_ms = match self.part {
             Part::Durable { .. } => durable::sync_ms(&folder.0)?,
-            Part::Room | Part::Resume => f64::NAN,
+            Part::Room { .. } | Part::Batches(_) | Part::Resume => f64::NAN,
         };
         let (child, address) = start(self.launch, bench, &folder).with_context(|| format!("starting {}", self.name))?;
         Ok(Server {

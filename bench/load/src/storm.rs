@@ -16,7 +16,7 @@ use self::session::Session;
 pub(crate) use self::transport::Transport;
 use self::transport::{Past, Protocol};
 use crate::broker::{CHANNELS, api_publish};
-use crate::http::{self, Body};
+use crate::http;
 use crate::kernel::{self, Accounts};
 use crate::latency::Latencies;
 use crate::link::Link;
@@ -154,13 +154,7 @@ fn publish(address: SocketAddr, seqs: std::ops::Range<u64>) -> Result<String> {
                 at_ns: 0,
             };
             let answer = link.ask(&api_publish(address, channel, &note.encode()), |bytes| {
-                let Some(head) = http::head(bytes)? else {
-                    return Ok(None);
-                };
-                let Body::Length(length) = head.body else {
-                    anyhow::bail!("an answer without a length");
-                };
-                let Some(body) = bytes.get(head.bytes..head.bytes + length) else {
+                let Some((head, body)) = http::answer(bytes)? else {
                     return Ok(None);
                 };
                 ensure!(
@@ -169,8 +163,8 @@ fn publish(address: SocketAddr, seqs: std::ops::Range<u64>) -> Result<String> {
                     head.status,
                     String::from_utf8_lossy(body)
                 );
-                let body: serde_json::Value = serde_json::from_slice(body)?;
-                Ok(Some((head.bytes + length, body)))
+                let answer: serde_json::Value = serde_json::from_slice(body)?;
+                Ok(Some((head.bytes + body.len(), answer)))
             })?;
             last_id = answer["id"].as_str().map(String::from);
         }

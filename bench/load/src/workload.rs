@@ -1,25 +1,22 @@
 //! What a server is asked to do. Each workload is one row here and one function that turns it into a [`Round`].
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use anyhow::{Result, bail};
 
-use crate::durable;
-use crate::kernel::{self, Accounts};
-use crate::room::Room;
-use crate::round::{Delivery, Figures, Round};
-use crate::sequence::Faults;
-use crate::server::{Contender, Part, Server};
-use crate::storm::{self, Storm, Transport};
+use crate::protocol::Transport;
+use crate::rooms::Crowd;
+use crate::round::Round;
+use crate::server::{Contender, Level, Part, Server};
+use crate::storm::{self, Storm, Transport as Return};
+use crate::{connect, durable, fanout, idle, question};
 
 /// Until the last joins are done.
 pub(crate) const SETTLE: Duration = Duration::from_millis(300);
 /// What has not arrived so long after the last publish is lost.
 pub(crate) const DRAIN: Duration = Duration::from_secs(5);
-/// Connections made before memory is first read, so that what a server sets up once is not counted.
-const IDLE_FIRST: usize = 10;
+/// Of an event, unless the workload says otherwise.
+pub(crate) const DATA_BYTES: usize = 128;
 
 /// A named load.
 #[derive(Debug)]
@@ -27,120 +24,229 @@ pub(crate) struct Workload {
     pub(crate) name: &'static str,
     pub(crate) summary: &'static str,
     pub(crate) load: Load,
+    /// How many rounds of it fit into a first look.
+    pub(crate) quick_rounds: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Load {
-    /// Open loop: so many events a second to a room of so many.
-    FanoutPaced { clients: usize, per_second: u32 },
+    /// Open loop: so many events a second.
+    FanoutPaced { crowd: Crowd, per_second: u32 },
     /// Closed loop: the next event when one has reached the whole room.
-    FanoutInFlight { clients: usize, in_flight: usize },
+    FanoutInFlight { crowd: Crowd, in_flight: usize },
+    /// Open loop, without and with some that don't read.
+    Stalled { crowd: Crowd, per_second: u32 },
+    /// Each client has one question in flight.
+    Questions { clients: usize },
+    /// Clients that connect.
+    Connect { warm_up: usize, connections: usize },
     /// Connections in a room where nothing happens.
     Idle { connections: usize },
     /// Publishes that are answered when they are kept, always so many under way, to channels with so many subscribers.
     Durable { fan_out: usize, in_flight: usize },
+    /// The same over HTTP, kept in memory.
+    Publish { fan_out: usize, in_flight: usize },
     /// Clients that come back at once.
     Resume(Storm),
 }
 
-/// One of the durable workloads.
-const fn durable(name: &'static str, summary: &'static str, fan_out: usize, in_flight: usize) -> Workload {
-    Workload {
-        name,
-        summary,
-        load: Load::Durable { fan_out, in_flight },
+/// So many clients in one room, with events of the usual size.
+const fn room_of(clients: usize) -> Crowd {
+    Crowd {
+        clients,
+        rooms: 1,
+        data_bytes: DATA_BYTES,
+        stalled_each: 0,
     }
 }
 
-/// One of the storms, of 2,000 clients that have missed 200 events each.
-const fn resume(
-    name: &'static str,
-    summary: &'static str,
-    transports: &'static [Transport],
-    restarted: bool,
-) -> Workload {
+const fn workload(name: &'static str, quick_rounds: usize, summary: &'static str, load: Load) -> Workload {
     Workload {
         name,
         summary,
-        load: Load::Resume(Storm {
-            transports,
-            clients: 2_000,
-            missed: 200,
-            restarted,
-        }),
+        load,
+        quick_rounds,
     }
+}
+
+const fn paced(crowd: Crowd, per_second: u32) -> Load {
+    Load::FanoutPaced { crowd, per_second }
+}
+
+const fn in_flight(in_flight: usize) -> Load {
+    let crowd = room_of(1_000);
+    Load::FanoutInFlight { crowd, in_flight }
+}
+
+const fn durable(fan_out: usize, in_flight: usize) -> Load {
+    Load::Durable { fan_out, in_flight }
+}
+
+/// 2,000 clients that have missed 200 events each.
+const fn resume(transports: &'static [Return], restarted: bool) -> Load {
+    Load::Resume(Storm {
+        transports,
+        clients: 2_000,
+        missed: 200,
+        restarted,
+    })
 }
 
 /// In the order of the tables.
 pub(crate) const WORKLOADS: &[Workload] = &[
-    Workload {
-        name: "fanout-50",
-        summary: "1,000 clients in one room, 50 events a second",
-        load: Load::FanoutPaced {
-            clients: 1_000,
+    workload(
+        "fanout-50",
+        2,
+        "1,000 clients in one room, 50 events a second",
+        paced(room_of(1_000), 50),
+    ),
+    workload(
+        "fanout-200",
+        0,
+        "1,000 clients in one room, 200 events a second",
+        paced(room_of(1_000), 200),
+    ),
+    workload(
+        "fanout-16",
+        2,
+        "1,000 clients in one room, 16 events in flight",
+        in_flight(16),
+    ),
+    workload(
+        "fanout-64",
+        0,
+        "1,000 clients in one room, 64 events in flight",
+        in_flight(64),
+    ),
+    workload(
+        "fanout-5000",
+        0,
+        "5,000 clients in one room, 20 events a second",
+        paced(room_of(5_000), 20),
+    ),
+    workload(
+        "rooms",
+        0,
+        "1,000 rooms of 10 clients, 5,000 events a second to the rooms in turn",
+        paced(
+            Crowd {
+                rooms: 1_000,
+                ..room_of(10_000)
+            },
+            5_000,
+        ),
+    ),
+    workload(
+        "large",
+        0,
+        "100 clients in one room, 50 events a second of 64 KiB",
+        paced(
+            Crowd {
+                data_bytes: 65_536,
+                ..room_of(100)
+            },
+            50,
+        ),
+    ),
+    workload(
+        "stalled",
+        0,
+        "200 clients in one room, 50 events a second of 64 KiB, and then 20 of the clients stop reading",
+        Load::Stalled {
+            crowd: Crowd {
+                data_bytes: 65_536,
+                stalled_each: 10,
+                ..room_of(200)
+            },
             per_second: 50,
         },
-    },
-    Workload {
-        name: "fanout-16",
-        summary: "1,000 clients in one room, 16 events in flight",
-        load: Load::FanoutInFlight {
-            clients: 1_000,
-            in_flight: 16,
+    ),
+    workload(
+        "ack",
+        2,
+        "200 clients, each asks and asks again when it has its answer",
+        Load::Questions { clients: 200 },
+    ),
+    workload(
+        "connect",
+        2,
+        "4,000 clients connect, 64 at a time, and stay",
+        Load::Connect {
+            warm_up: 1_000,
+            connections: 4_000,
         },
-    },
-    Workload {
-        name: "idle",
-        summary: "10,000 connections in a room where nothing happens",
-        load: Load::Idle { connections: 10_000 },
-    },
-    durable(
+    ),
+    workload(
+        "idle",
+        1,
+        "10,000 connections in a room where nothing happens",
+        Load::Idle { connections: 10_000 },
+    ),
+    workload(
+        "publish-1-64",
+        1,
+        "10 channels with 1 subscriber each, 64 publishes of 200 bytes over HTTP in flight",
+        Load::Publish {
+            fan_out: 1,
+            in_flight: 64,
+        },
+    ),
+    workload(
+        "publish-10-64",
+        0,
+        "10 channels with 10 subscribers each, 64 publishes of 200 bytes over HTTP in flight",
+        Load::Publish {
+            fan_out: 10,
+            in_flight: 64,
+        },
+    ),
+    workload(
         "durable-1-1",
+        0,
         "10 channels with 1 subscriber each, 1 publish of 200 bytes in flight",
-        1,
-        1,
+        durable(1, 1),
     ),
-    durable(
+    workload(
         "durable-10-1",
+        0,
         "10 channels with 10 subscribers each, 1 publish of 200 bytes in flight",
-        10,
-        1,
+        durable(10, 1),
     ),
-    durable(
+    workload(
         "durable-1-64",
-        "10 channels with 1 subscriber each, 64 publishes of 200 bytes in flight",
         1,
-        64,
+        "10 channels with 1 subscriber each, 64 publishes of 200 bytes in flight",
+        durable(1, 64),
     ),
-    durable(
+    workload(
         "durable-10-64",
+        0,
         "10 channels with 10 subscribers each, 64 publishes of 200 bytes in flight",
-        10,
-        64,
+        durable(10, 64),
     ),
-    resume(
+    workload(
         "resume-memory",
+        1,
         "1,000 `/ws` and 1,000 SSE clients come back at once, each 200 events behind, to a server that ran on",
-        &[Transport::Ws, Transport::Sse],
-        false,
+        resume(&[Return::Ws, Return::Sse], false),
     ),
-    resume(
+    workload(
         "resume-disk",
+        0,
         "1,000 `/ws` and 1,000 SSE clients come back at once, each 200 events behind, to a server that was killed and started again",
-        &[Transport::Ws, Transport::Sse],
-        true,
+        resume(&[Return::Ws, Return::Sse], true),
     ),
-    resume(
+    workload(
         "resume-socketio-memory",
+        0,
         "2,000 Socket.IO clients come back to their sessions at once, each 200 events behind, to a server that ran on",
-        &[Transport::SocketIo],
-        false,
+        resume(&[Return::SocketIo], false),
     ),
-    resume(
+    workload(
         "resume-socketio-disk",
+        0,
         "2,000 Socket.IO clients come back to their sessions at once, each 200 events behind, to a server that was killed and started again",
-        &[Transport::SocketIo],
-        true,
+        resume(&[Return::SocketIo], true),
     ),
 ];
 
@@ -157,115 +263,50 @@ pub(crate) struct Durations {
 impl Load {
     /// Whether this load is meant for that server.
     pub(crate) fn suits(self, contender: &Contender) -> bool {
-        match self {
-            Self::FanoutPaced { .. } | Self::FanoutInFlight { .. } | Self::Idle { .. } => {
-                matches!(contender.part, Part::Room)
-            }
-            Self::Durable { .. } => matches!(contender.part, Part::Durable { .. }),
-            Self::Resume(_) => matches!(contender.part, Part::Resume),
+        match contender.part {
+            Part::Room { protocol } => match self {
+                Self::FanoutPaced { .. } | Self::FanoutInFlight { .. } | Self::Idle { .. } => true,
+                Self::Questions { .. } => protocol.asker().is_some(),
+                // Who polls holds no connection up, and makes none to stay on.
+                Self::Connect { .. } => protocol.transport() != Transport::Poll,
+                Self::Stalled { .. } => protocol.transport() != Transport::Poll && !contender.is_limit(),
+                Self::Durable { .. } | Self::Publish { .. } | Self::Resume(_) => false,
+            },
+            // Written in batches, it is only a measure for what coalesces; fewer in flight would never fill one.
+            Part::Batches(batch) => matches!(self, Self::FanoutInFlight { in_flight, .. } if in_flight >= batch),
+            Part::Durable { level, .. } => match self {
+                Self::Durable { .. } => level != Level::Memory,
+                Self::Publish { .. } => level == Level::Memory,
+                _ => false,
+            },
+            Part::Resume => matches!(self, Self::Resume(_)),
         }
     }
 
     pub(crate) fn run(self, contender: &Contender, server: &mut Server, durations: Durations) -> Result<Round> {
+        if let Part::Durable { broker, .. } = contender.part
+            && let Self::Durable { fan_out, in_flight } | Self::Publish { fan_out, in_flight } = self
+        {
+            return durable::run(broker, server, durations, fan_out, in_flight);
+        }
+        if let Self::Resume(storm) = self {
+            return storm::run(server, storm);
+        }
+        let Some(protocol) = contender.protocol() else {
+            bail!("{} has no rooms", contender.name);
+        };
         match self {
-            Self::FanoutPaced { clients, per_second } => fanout_paced(server, durations, clients, per_second),
-            Self::FanoutInFlight { clients, in_flight } => fanout_in_flight(server, durations, clients, in_flight),
-            Self::Idle { connections } => idle(server, durations, connections),
-            Self::Durable { fan_out, in_flight } => match contender.part {
-                Part::Durable { broker, .. } => durable::run(broker, server, durations, fan_out, in_flight),
-                Part::Room | Part::Resume => anyhow::bail!("{} keeps nothing", contender.name),
-            },
-            Self::Resume(storm) => storm::run(server, storm),
+            Self::FanoutPaced { crowd, per_second } => fanout::paced(protocol, server, durations, crowd, per_second),
+            Self::FanoutInFlight { crowd, in_flight } => {
+                fanout::in_flight(protocol, server, durations, crowd, in_flight)
+            }
+            Self::Stalled { crowd, per_second } => fanout::stalled(protocol, server, durations, crowd, per_second),
+            Self::Questions { clients } => question::run(protocol, server, durations, clients),
+            Self::Connect { warm_up, connections } => connect::run(protocol, server, warm_up, connections),
+            Self::Idle { connections } => idle::run(protocol, server, durations, connections),
+            Self::Durable { .. } | Self::Publish { .. } | Self::Resume(_) => {
+                bail!("{} keeps nothing", contender.name)
+            }
         }
     }
-}
-
-fn fanout_paced(server: &Server, durations: Durations, clients: usize, per_second: u32) -> Result<Round> {
-    let mut room = room_of(server, clients)?;
-    let period = Duration::from_secs(1) / per_second;
-    let events = |time: Duration| (time.as_secs_f64() * f64::from(per_second)).round() as u64;
-    let first_measured = events(durations.warm_up);
-    let end = first_measured + events(durations.window);
-
-    let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::empty())?;
-    timer.set(
-        Expiration::IntervalDelayed(TimeSpec::from(period), TimeSpec::from(period)),
-        TimerSetTimeFlags::empty(),
-    )?;
-    let start = Instant::now() + period;
-    room.watch(&timer)?;
-
-    // The window begins and ends when an event is due, where the room is quiet unless the server lags.
-    let mut begun = None;
-    let accounts = loop {
-        if room.turn(Duration::from_secs(1))? {
-            timer.wait()?;
-        }
-        let now = Instant::now();
-        while room.published() < end && start + period * room.published() as u32 <= now {
-            if room.published() == first_measured {
-                room.clear_tally();
-                begun = Some(Accounts::now(server.pid())?);
-            }
-            // An event is timed from when it was due: a generator that is late does not hide it.
-            room.publish([start + period * room.published() as u32].into_iter())?;
-        }
-        if let Some(begun) = begun
-            && start + period * end as u32 <= now
-        {
-            break begun;
-        }
-    };
-    let usage = accounts.until(Accounts::now(server.pid())?);
-    drop(timer);
-    let delivery = Delivery::new(&room.tally, &usage);
-    room.drain(DRAIN)?;
-    Ok(Round::new(Figures::Delivery(delivery), &usage, room.faults()))
-}
-
-fn fanout_in_flight(server: &Server, durations: Durations, clients: usize, in_flight: usize) -> Result<Round> {
-    let mut room = room_of(server, clients)?;
-    let warm = Instant::now() + durations.warm_up;
-    let drive = |room: &mut Room, until: Instant| -> Result<()> {
-        loop {
-            let now = Instant::now();
-            if now >= until {
-                return Ok(());
-            }
-            let wanted = room.complete() + in_flight as u64 - room.published();
-            if wanted > 0 {
-                room.publish((0..wanted).map(|_| now))?;
-            }
-            room.turn(Duration::from_millis(100))?;
-        }
-    };
-    drive(&mut room, warm)?;
-    room.clear_tally();
-    let begun = Accounts::now(server.pid())?;
-    drive(&mut room, warm + durations.window)?;
-    let usage = begun.until(Accounts::now(server.pid())?);
-    let delivery = Delivery::new(&room.tally, &usage);
-    room.drain(DRAIN)?;
-    Ok(Round::new(Figures::Delivery(delivery), &usage, room.faults()))
-}
-
-fn idle(server: &Server, durations: Durations, connections: usize) -> Result<Round> {
-    let mut room = room_of(server, IDLE_FIRST)?;
-    let before = kernel::resident_kib(server.pid())?;
-    let begun = Accounts::now(server.pid())?;
-    room.connect(server.address, connections)?;
-    room.rest(durations.hold)?;
-    let usage = begun.until(Accounts::now(server.pid())?);
-    let after = kernel::resident_kib(server.pid())?;
-    let faults = room.faults();
-    ensure!(faults == Faults::default(), "not idle: {faults:?}");
-    let kib = after.saturating_sub(before) as f64 / connections as f64;
-    Ok(Round::new(Figures::IdleKib(kib), &usage, faults))
-}
-
-fn room_of(server: &Server, clients: usize) -> Result<Room> {
-    let mut room = Room::new()?;
-    room.connect(server.address, clients)?;
-    room.rest(SETTLE)?;
-    Ok(room)
 }

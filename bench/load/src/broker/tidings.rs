@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::{Broker, Publisher, Subscriber};
 use crate::frame::{Opcode, client_frame, next_frame};
-use crate::http::{self, Body};
+use crate::http;
 use crate::link::Link;
 use crate::note::{NOTE_BYTES, number, position};
 
@@ -76,13 +76,7 @@ impl Publisher for ApiPublisher {
     }
 
     fn take(&mut self, bytes: &[u8], _: &mut Vec<u8>, on_answer: &mut dyn FnMut(u64)) -> Result<usize> {
-        let Some(head) = http::head(bytes)? else {
-            return Ok(0);
-        };
-        let Body::Length(length) = head.body else {
-            bail!("an answer without a length");
-        };
-        let Some(body) = bytes.get(head.bytes..head.bytes + length) else {
+        let Some((head, body)) = http::answer(bytes)? else {
             return Ok(0);
         };
         ensure!(
@@ -92,7 +86,7 @@ impl Publisher for ApiPublisher {
             String::from_utf8_lossy(body)
         );
         on_answer(self.ticket);
-        Ok(head.bytes + length)
+        Ok(head.bytes + body.len())
     }
 }
 

@@ -3,17 +3,22 @@
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::unistd::geteuid;
 
 use super::end;
 use crate::broker::{API_KEY, KEEP};
+use crate::token::SECRET;
 
 /// A server that accepts no connection for so long has failed.
 const START_WAIT: Duration = Duration::from_secs(20);
+/// The user and group that own nothing.
+const NOBODY: u32 = 65_534;
 const START_AGAIN: Duration = Duration::from_millis(20);
 
 /// The program and its settings.
@@ -21,12 +26,17 @@ const START_AGAIN: Duration = Duration::from_millis(20);
 pub(crate) enum Launch {
     /// Relative to `bench/`, with its arguments. Prints `ready ADDRESS`.
     Program(&'static [&'static str]),
-    /// The `tidings` binary with a store.
+    /// One of `servers/npm`, likewise. It brings native code from the registry along: it runs as nobody, where we are root,
+    /// and is told nothing.
+    Npm(&'static [&'static str]),
+    /// The `tidings` binary, with a store unless it is in memory.
     Tidings { durability: &'static str },
     /// Redis with an append-only file and no snapshots.
     Redis { appendfsync: &'static str },
     /// NATS with JetStream on file.
     Nats { sync_interval: Option<&'static str> },
+    /// Debian's nginx with Nchan and one worker.
+    Nchan,
 }
 
 impl Launch {
@@ -42,6 +52,17 @@ impl Launch {
                 };
                 let mut command = Command::new(program);
                 command.args(arguments).current_dir(bench);
+                announced(command, "ready ")
+            }
+            Self::Npm(words) => {
+                let mut command = Command::new("node");
+                command.args(words).current_dir(bench.join("servers/npm"));
+                command
+                    .env_clear()
+                    .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+                if geteuid().is_root() {
+                    command.uid(NOBODY).gid(NOBODY);
+                }
                 announced(command, "ready ")
             }
             Self::Tidings { durability } => {
@@ -80,6 +101,15 @@ impl Launch {
                 command.arg("-c").arg(config).stderr(Stdio::null());
                 listening(command, address)
             }
+            Self::Nchan => {
+                let address = free_address()?;
+                let nginx = bench.join("target/peers/nchan");
+                let config = folder.join("nginx.conf");
+                std::fs::write(&config, nchan_config(&nginx, folder, address))?;
+                let mut command = Command::new(nginx.join("usr/sbin/nginx"));
+                command.arg("-p").arg(folder).arg("-c").arg(config);
+                listening(command, address)
+            }
         }
     }
 }
@@ -90,14 +120,23 @@ fn tidings(bench: &Path) -> PathBuf {
     set.map_or_else(|| bench.join("../target/release/tidings"), PathBuf::from)
 }
 
-/// Everyone may do everything, as often as they like; the data lie beside the file.
+/// Everyone may do everything, as often as they like, and a token is checked where one is shown; the data, if any, lie
+/// beside the file.
 fn tidings_config(durability: &str) -> String {
+    let (store, history) = if durability == "memory" {
+        (String::new(), String::new())
+    } else {
+        (
+            format!("data = \"data\"\ndurability = \"{durability}\""),
+            format!("history = {{ keep = {KEEP} }}"),
+        )
+    };
     format!(
         r#"listen = "127.0.0.1:0"
-data = "data"
-durability = "{durability}"
+{store}
 
 [auth]
+hs256 = "{SECRET}"
 anonymous = true
 
 [api]
@@ -108,12 +147,50 @@ listen = "off"
 
 [[channels]]
 match = "bench:*"
-history = {{ keep = {KEEP} }}
+{history}
+subscribe = "anyone"
+publish = "anyone"
+
+[[channels]]
+match = "room:*"
 subscribe = "anyone"
 publish = "anyone"
 
 [limits]
 messages_per_second = 0
+"#
+    )
+}
+
+/// One process, which logs nothing but what is wrong. Subscribers begin with what is published from then on, connections
+/// stay open for as many requests as they like, and a channel keeps enough for those that poll.
+fn nchan_config(nginx: &Path, folder: &Path, address: SocketAddr) -> String {
+    let module = nginx.join("usr/lib/nginx/modules/ngx_nchan_module.so");
+    let (module, folder) = (module.display(), folder.display());
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .iter()
+        .map(|kind| format!("    {kind}_temp_path \"{folder}/{kind}\";\n"))
+        .collect();
+    format!(
+        r#"load_module "{module}";
+daemon off;
+master_process off;
+pid "{folder}/pid";
+error_log stderr error;
+events {{ worker_connections 20000; }}
+http {{
+    access_log off;
+{temporary}    keepalive_requests 1000000000;
+    server {{
+        listen {address} backlog=4096;
+        nchan_message_buffer_length {KEEP};
+        nchan_subscriber_first_message newest;
+        location ~ ^/ws/(.+)$ {{ nchan_pubsub websocket; nchan_channel_id $1; }}
+        location ~ ^/sse/(.+)$ {{ nchan_subscriber eventsource; nchan_channel_id $1; }}
+        location ~ ^/poll/(.+)$ {{ nchan_subscriber longpoll; nchan_channel_id $1; }}
+        location ~ ^/publish/(.+)$ {{ nchan_publisher http websocket; nchan_channel_id $1; }}
+    }}
+}}
 "#
     )
 }

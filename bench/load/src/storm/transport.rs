@@ -155,16 +155,10 @@ impl Protocol {
     /// The whole chunks of an event stream, and the whole lines in them.
     fn chunks(&mut self, bytes: &[u8], on_note: &mut dyn FnMut(Option<Note>)) -> Result<usize> {
         let mut at = 0;
-        while let Some(line_bytes) = position(&bytes[at..], b"\r\n") {
-            let digits = std::str::from_utf8(&bytes[at..at + line_bytes])?;
-            let length = usize::from_str_radix(digits, 16)?;
-            ensure!(length > 0, "the stream was ended");
-            let begin = at + line_bytes + 2;
-            let Some(chunk) = bytes.get(begin..begin + length + 2) else {
-                break;
-            };
-            self.text.extend_from_slice(&chunk[..length]);
-            at = begin + length + 2;
+        while let Some(chunk) = http::chunk(bytes, at)? {
+            ensure!(!chunk.data.is_empty(), "the stream was ended");
+            at = chunk.end;
+            self.text.extend_from_slice(&bytes[chunk.data]);
         }
         let mut done = 0;
         while let Some(line_bytes) = self.text[done..].iter().position(|byte| *byte == b'\n') {

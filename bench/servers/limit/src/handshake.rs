@@ -6,26 +6,31 @@ use sha1::{Digest, Sha1};
 /// RFC 6455, section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The 101 and Engine.IO's `open` packet, once the request head is complete.
-pub(crate) fn answer(head: &[u8]) -> Option<Vec<u8>> {
+/// A request for a WebSocket, as far as it matters here.
+pub(crate) struct Upgrade {
+    pub(crate) path: String,
+    /// The 101.
+    pub(crate) answer: Vec<u8>,
+}
+
+/// None while the request head is incomplete.
+pub(crate) fn upgrade(head: &[u8]) -> Option<Upgrade> {
     if !head.ends_with(b"\r\n\r\n") {
         return None;
     }
-    let key = std::str::from_utf8(head).ok()?.lines().find_map(|line| {
+    let text = std::str::from_utf8(head).ok()?;
+    let path = text.split(' ').nth(1)?.to_owned();
+    let key = text.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim())
     })?;
     let hash = Sha1::new().chain_update(key.as_bytes()).chain_update(GUID).finalize();
     let accept = base64::engine::general_purpose::STANDARD.encode(hash);
-    let mut answer = format!(
+    let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
     )
     .into_bytes();
-    // Far longer than any run: the limit sends no pings.
-    answer.extend(server_frame(
-        br#"0{"sid":"limit","upgrades":[],"pingInterval":3600000,"pingTimeout":3600000,"maxPayload":1000000}"#,
-    ));
-    Some(answer)
+    Some(Upgrade { path, answer })
 }
 
 /// An unmasked text frame.
@@ -50,6 +55,10 @@ pub(crate) fn server_frame(payload: &[u8]) -> Vec<u8> {
 pub(crate) fn client_frame(bytes: &mut [u8]) -> Option<(&[u8], usize)> {
     let (mask_at, payload_bytes) = match bytes.get(1)? & 0x7f {
         126 => (4, usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]))),
+        127 => (
+            10,
+            u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?).try_into().ok()?,
+        ),
         short => (2, usize::from(short)),
     };
     let payload_at = mask_at + 4;

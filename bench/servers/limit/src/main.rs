@@ -1,8 +1,9 @@
 //! The limit: what a delivery costs when there is nothing but its `write` system call.
 //!
-//! It answers just enough of WebSocket, Engine.IO and Socket.IO for the load generator to connect. An event from a
-//! client is framed once, and the same bytes are written to each socket, one by one. It checks nothing, keeps
-//! nothing and queues nothing: a socket that would block ends the process, so a figure is never bought with loss.
+//! It answers just enough of WebSocket for the load generator to connect. A message on `/room/NAME` is framed once, and
+//! the same bytes are written to each socket there, one by one; one on `/echo` comes back. With a number as its argument,
+//! so many messages of a room go into one write. It checks nothing, keeps nothing and queues nothing: a socket that would
+//! block ends the process, so a figure is never bought with loss.
 
 mod handshake;
 
@@ -14,29 +15,53 @@ use std::rc::Rc;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-/// Larger than all that one client of the generator has under way.
+/// Larger than most of what one client of the generator has under way.
 const READ_BYTES: usize = 64 * 1024;
+/// A batch that nothing has been added to for so long is written as it is: no more will come.
+const SILENCE_MS: u16 = 5;
 
 /// The token of the listener in the epoll set; sockets use their descriptor.
 const LISTENER: u64 = u64::MAX;
 const STDIN: u64 = u64::MAX - 1;
 
-/// Everyone who sent a CONNECT.
-type Room = Vec<(RawFd, Rc<TcpStream>)>;
+/// Everyone at one address, and the frames that wait to become a batch.
+#[derive(Default)]
+struct Room {
+    members: Vec<(RawFd, Rc<TcpStream>)>,
+    frames: Vec<u8>,
+    count: usize,
+}
 
-enum State {
-    /// The request head so far.
+/// What a connection is there for.
+enum Purpose {
+    /// Unknown: the request head so far.
     Handshake(Vec<u8>),
-    /// The bytes of a frame that has not arrived whole.
-    Open(Vec<u8>),
+    Echo,
+    /// One of [`Limit::rooms`].
+    Room(usize),
 }
 
 struct Connection {
     stream: Rc<TcpStream>,
-    state: State,
+    purpose: Purpose,
+    /// The bytes of a frame that has not arrived whole.
+    partial: Vec<u8>,
+}
+
+struct Limit {
+    batch: usize,
+    connections: HashMap<RawFd, Connection>,
+    rooms: Vec<Room>,
+    /// Where each path's room is.
+    paths: HashMap<String, usize>,
+    scratch: Vec<u8>,
 }
 
 fn main() -> io::Result<()> {
+    let batch = std::env::args()
+        .nth(1)
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(1);
     let listener = TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     println!("ready {}", listener.local_addr()?);
@@ -46,108 +71,152 @@ fn main() -> io::Result<()> {
     // The load generator holds our stdin open; when it is gone, so are we.
     epoll.add(io::stdin(), EpollEvent::new(EpollFlags::EPOLLIN, STDIN))?;
 
-    let mut connections: HashMap<RawFd, Connection> = HashMap::new();
-    let mut room: Room = Vec::new();
+    let mut limit = Limit {
+        batch,
+        connections: HashMap::new(),
+        rooms: Vec::new(),
+        paths: HashMap::new(),
+        scratch: vec![0; READ_BYTES],
+    };
     let mut ready = vec![EpollEvent::empty(); 1024];
-    let mut scratch = vec![0; READ_BYTES];
     loop {
-        let count = match epoll.wait(&mut ready, EpollTimeout::NONE) {
-            Err(nix::errno::Errno::EINTR) => 0,
+        let waiting = batch > 1 && limit.rooms.iter().any(|room| room.count > 0);
+        let timeout = if waiting {
+            EpollTimeout::from(SILENCE_MS)
+        } else {
+            EpollTimeout::NONE
+        };
+        let count = match epoll.wait(&mut ready, timeout) {
+            Err(nix::errno::Errno::EINTR) => continue,
             other => other?,
         };
+        if count == 0 {
+            for room in &mut limit.rooms {
+                room.write()?;
+            }
+        }
         for event in &ready[..count] {
             match event.data() {
                 STDIN => return Ok(()),
-                LISTENER => accept(&listener, &epoll, &mut connections)?,
-                token => {
-                    let fd = token as RawFd;
-                    let mut events = Vec::new();
-                    if !read(fd, &mut connections, &mut room, &mut scratch, &mut events)? {
-                        connections.remove(&fd);
-                        room.retain(|(member, _)| *member != fd);
-                    }
-                    for frame in events {
-                        broadcast(&room, &frame)?;
-                    }
-                }
+                LISTENER => limit.accept(&listener, &epoll)?,
+                token => limit.read(token as RawFd)?,
             }
         }
     }
 }
 
-fn accept(listener: &TcpListener, epoll: &Epoll, connections: &mut HashMap<RawFd, Connection>) -> io::Result<()> {
-    loop {
-        let stream = match listener.accept() {
-            Ok((stream, _)) => stream,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
-        let fd = stream.as_raw_fd();
-        epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, fd as u64))?;
-        connections.insert(
-            fd,
-            Connection {
+impl Limit {
+    fn accept(&mut self, listener: &TcpListener, epoll: &Epoll) -> io::Result<()> {
+        loop {
+            let stream = match listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            stream.set_nonblocking(true)?;
+            stream.set_nodelay(true)?;
+            let fd = stream.as_raw_fd();
+            epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, fd as u64))?;
+            let connection = Connection {
                 stream: Rc::new(stream),
-                state: State::Handshake(Vec::new()),
-            },
-        );
-    }
-}
-
-/// Reads what is there; pushes the frames to broadcast to `events`. False when the connection has ended.
-fn read(
-    fd: RawFd,
-    connections: &mut HashMap<RawFd, Connection>,
-    room: &mut Room,
-    scratch: &mut [u8],
-    events: &mut Vec<Vec<u8>>,
-) -> io::Result<bool> {
-    let Some(connection) = connections.get_mut(&fd) else {
-        return Ok(true);
-    };
-    let count = match (&*connection.stream).read(scratch) {
-        Ok(0) => return Ok(false),
-        Ok(count) => count,
-        Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
-        Err(_) => return Ok(false),
-    };
-    match &mut connection.state {
-        State::Handshake(head) => {
-            head.extend_from_slice(&scratch[..count]);
-            if let Some(answer) = handshake::answer(head) {
-                (&*connection.stream).write_all(&answer)?;
-                connection.state = State::Open(Vec::new());
-            }
+                purpose: Purpose::Handshake(Vec::new()),
+                partial: Vec::new(),
+            };
+            self.connections.insert(fd, connection);
         }
-        State::Open(partial) => {
-            partial.extend_from_slice(&scratch[..count]);
-            let mut rest = partial.as_mut_slice();
-            while let Some((payload, length)) = handshake::client_frame(rest) {
-                if payload.starts_with(b"40") {
-                    (&*connection.stream).write_all(&handshake::server_frame(br#"40{"sid":"limit"}"#))?;
-                    room.push((fd, Rc::clone(&connection.stream)));
-                } else if payload.starts_with(b"42") {
-                    events.push(handshake::server_frame(payload));
+    }
+
+    /// Reads what is there and does what it asks for.
+    fn read(&mut self, fd: RawFd) -> io::Result<()> {
+        let Some(connection) = self.connections.get_mut(&fd) else {
+            return Ok(());
+        };
+        let stream = Rc::clone(&connection.stream);
+        let count = match (&*stream).read(&mut self.scratch) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Ok(0) | Err(_) => {
+                self.leave(fd);
+                return Ok(());
+            }
+            Ok(count) => count,
+        };
+        let bytes = &self.scratch[..count];
+        match &mut connection.purpose {
+            Purpose::Handshake(head) => {
+                head.extend_from_slice(bytes);
+                if let Some(upgrade) = handshake::upgrade(head) {
+                    (&*stream).write_all(&upgrade.answer)?;
+                    connection.purpose = if upgrade.path == "/echo" {
+                        Purpose::Echo
+                    } else {
+                        let room = *self.paths.entry(upgrade.path).or_insert(self.rooms.len());
+                        self.rooms.resize_with(self.rooms.len().max(room + 1), Room::default);
+                        self.rooms[room].members.push((fd, stream));
+                        Purpose::Room(room)
+                    };
                 }
-                rest = &mut rest[length..];
             }
-            let rest_bytes = rest.len();
-            partial.drain(..partial.len() - rest_bytes);
-            partial.shrink_to_fit();
+            Purpose::Echo => connection.take(bytes, |frame| write(&stream, frame))?,
+            Purpose::Room(room) => {
+                let (room, batch) = (&mut self.rooms[*room], self.batch);
+                connection.take(bytes, |frame| room.take(frame, batch))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self, fd: RawFd) {
+        if let Some(Connection {
+            purpose: Purpose::Room(room),
+            ..
+        }) = self.connections.remove(&fd)
+        {
+            self.rooms[room].members.retain(|(member, _)| *member != fd);
         }
     }
-    Ok(true)
 }
 
-/// The measured loop.
-fn broadcast(room: &Room, frame: &[u8]) -> io::Result<()> {
-    for (_, stream) in room {
-        let written = (&**stream).write(frame)?;
-        if written < frame.len() {
-            return Err(io::Error::other("a socket took only part of a frame"));
+impl Connection {
+    /// Goes through the whole messages, each framed anew.
+    fn take(&mut self, bytes: &[u8], mut on_frame: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        self.partial.extend_from_slice(bytes);
+        let mut rest = self.partial.as_mut_slice();
+        while let Some((payload, length)) = handshake::client_frame(rest) {
+            on_frame(&handshake::server_frame(payload))?;
+            rest = &mut rest[length..];
         }
+        let rest_bytes = rest.len();
+        self.partial.drain(..self.partial.len() - rest_bytes);
+        self.partial.shrink_to_fit();
+        Ok(())
+    }
+}
+
+impl Room {
+    /// Adds a frame to the batch, and writes it when it is complete.
+    fn take(&mut self, frame: &[u8], batch: usize) -> io::Result<()> {
+        self.frames.extend_from_slice(frame);
+        self.count += 1;
+        if self.count >= batch { self.write() } else { Ok(()) }
+    }
+
+    /// The measured loop.
+    fn write(&mut self) -> io::Result<()> {
+        if self.count > 0 {
+            for (_, stream) in &self.members {
+                write(stream, &self.frames)?;
+            }
+        }
+        self.frames.clear();
+        self.count = 0;
+        Ok(())
+    }
+}
+
+fn write(mut stream: &TcpStream, bytes: &[u8]) -> io::Result<()> {
+    let written = stream.write(bytes)?;
+    if written < bytes.len() {
+        return Err(io::Error::other("a socket took only part of a frame"));
     }
     Ok(())
 }

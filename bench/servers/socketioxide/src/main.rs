@@ -1,4 +1,5 @@
-//! `socketioxide` on axum with its defaults: everyone joins one room, `event` goes to the room.
+//! `socketioxide` on axum with its defaults: whoever connects joins the room it names, `event` goes to that room, `ask` is
+//! answered with what it brings.
 //!
 //! One runtime thread: with more, socketioxide reorders the events of a socket.
 
@@ -6,15 +7,24 @@ use std::io::Read;
 
 use serde_json::Value;
 use socketioxide::SocketIo;
-use socketioxide::extract::{Data, SocketRef};
+use socketioxide::extract::{AckSender, Data, SocketRef};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
     let (layer, io) = SocketIo::new_layer();
-    io.ns("/", async |socket: SocketRef| {
-        socket.join("room");
-        socket.on("event", async |io: SocketIo, Data::<Value>(data)| {
-            if let Err(error) = io.to("room").emit("event", &data).await {
+    io.ns("/", async |socket: SocketRef, Data::<Value>(auth)| {
+        let room = auth["room"].as_str().unwrap_or_default().to_owned();
+        socket.join(room.clone());
+        socket.on("event", move |io: SocketIo, Data::<Value>(data)| {
+            let room = room.clone();
+            async move {
+                if let Err(error) = io.to(room).emit("event", &data).await {
+                    eprintln!("socketioxide: {error}");
+                }
+            }
+        });
+        socket.on("ask", async |Data::<Value>(data), ack: AckSender| {
+            if let Err(error) = ack.send(&data) {
                 eprintln!("socketioxide: {error}");
             }
         });

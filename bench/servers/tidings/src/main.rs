@@ -1,18 +1,30 @@
-//! Tidings with its defaults: everyone joins one room, `event` goes to the room.
+//! Tidings with its defaults: whoever connects joins the room it names, `event` goes to that room, `ask` is answered with
+//! what it brings.
 
 use std::io::Read;
 
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use tidings::{Data, Io, Socket, Tidings};
+
+#[derive(Deserialize)]
+struct Auth {
+    room: String,
+}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
     let io = Tidings::builder().build();
     io.on_connect(async |socket: Socket| {
-        socket.join("room");
-        socket.on("event", async |io: Io, Data(data): Data<Box<RawValue>>| {
-            io.to("room").emit("event", &data);
+        let Ok(Auth { room }) = socket.handshake().auth() else {
+            return;
+        };
+        socket.join(&room);
+        socket.on("event", move |io: Io, Data(data): Data<Box<RawValue>>| {
+            io.to(&room).emit("event", &data);
+            std::future::ready(())
         });
+        socket.on("ask", async |Data(data): Data<Box<RawValue>>| Ok(data));
     });
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
