@@ -11,6 +11,7 @@ mod durable;
 mod event;
 mod fanout;
 mod frame;
+mod history;
 mod http;
 mod idle;
 mod kernel;

@@ -17,12 +17,13 @@ usage: bench/run [--quick] [--rounds N] [--servers A,B] [--workloads A,B]
                    rooms: limit, limit-8, limit-16, limit-32, tidings-socketio, tidings-ws, tidings-sse, tidings-poll,
                           socketioxide, socket.io, socket.io-uws, ws, uws, nchan-ws, nchan-sse, nchan-poll
                    publish: tidings-api-memory, nchan-api
-                   durable: tidings-api-process, tidings-ws-process, redis-everysec, nats-default,
+                   durable: tidings-api-memory, tidings-ws-memory,
+                            tidings-api-process, tidings-ws-process, redis-everysec, nats-default,
                             tidings-api-power, tidings-ws-power, redis-always, nats-always
-                   resume: tidings-binary
+                   history, resume: tidings-binary
   --workloads A,B  only these, named likewise: fanout-50, fanout-200, fanout-16, fanout-64, fanout-5000, rooms, large, stalled,
                    ack, connect, idle, publish-FANOUT-INFLIGHT (1-64, 10-64), durable-FANOUT-INFLIGHT (1-1, 10-1, 1-64, 10-64),
-                   resume-memory, resume-disk, resume-socketio-memory, resume-socketio-disk";
+                   history, resume-memory, resume-disk, resume-socketio-memory, resume-socketio-disk";
 
 /// Of each workload, unless something else is said.
 const ROUNDS: usize = 5;

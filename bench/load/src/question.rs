@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::event::Event;
 use crate::kernel::Accounts;
 use crate::link::Link;
-use crate::protocol::{self, Heard, Place, Protocol, Speaker};
+use crate::protocol::{self, Heard, Place, Speaker};
 use crate::rooms::Tally;
 use crate::round::{Delivery, Figures, Round};
 use crate::sequence::Faults;
@@ -37,13 +37,14 @@ struct Askers {
     tally: Tally,
 }
 
+/// `asker` makes each client.
 pub(crate) fn run(
-    protocol: &'static dyn Protocol,
+    asker: fn(Place) -> Box<dyn Speaker>,
     server: &Server,
     durations: Durations,
     clients: usize,
 ) -> Result<Round> {
-    let mut askers = Askers::connect(protocol, server, clients)?;
+    let mut askers = Askers::connect(asker, server, clients)?;
     for index in 0..clients {
         askers.ask(index)?;
     }
@@ -65,8 +66,7 @@ pub(crate) fn run(
 }
 
 impl Askers {
-    fn connect(protocol: &'static dyn Protocol, server: &Server, clients: usize) -> Result<Self> {
-        let asker = protocol.asker().context("nothing is answered there")?;
+    fn connect(asker: fn(Place) -> Box<dyn Speaker>, server: &Server, clients: usize) -> Result<Self> {
         let mut all = Self {
             askers: Vec::new(),
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,

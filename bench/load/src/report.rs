@@ -7,7 +7,7 @@ mod table;
 use std::fmt::Write;
 
 pub(crate) use self::series::Series;
-use self::table::{Row, Table, ratio};
+use self::table::{NONE, Row, Table, ratio};
 use crate::chart::{Bar, Chart};
 use crate::round::{FOREIGN_MAX, Figures, Round, Spread};
 use crate::server::{Contender, LIMIT, Part};
@@ -27,7 +27,7 @@ fn headline(load: Load) -> Headline {
                 series.delivery(|delivery| delivery.per_cpu_second / 1e3)
             })
         }
-        Load::Questions { .. } => ("thousands of round trips per CPU-second", 1, |series| {
+        Load::Questions { .. } | Load::History { .. } => ("thousands of round trips per CPU-second", 1, |series| {
             series.delivery(|delivery| delivery.per_cpu_second / 1e3)
         }),
         Load::Stalled { .. } => ("p99 ms of those that read", 2, |series| {
@@ -60,7 +60,7 @@ pub(crate) fn tables(workload: &Workload, contenders: &[&Contender], series: &[S
     let rows = rows(contenders, series);
     let (mut table, mut more) = (Table::new(&rows), Table::new(&rows));
     match workload.load {
-        Load::FanoutPaced { .. } | Load::FanoutInFlight { .. } | Load::Questions { .. } => {
+        Load::FanoutPaced { .. } | Load::FanoutInFlight { .. } | Load::Questions { .. } | Load::History { .. } => {
             compared(&mut table, &rows, workload.load);
             table.figures("p50 ms", 2, |series| series.delivery(|delivery| delivery.p50_ms));
             table.figures("p99 ms", 2, |series| series.delivery(|delivery| delivery.p99_ms));
@@ -109,11 +109,18 @@ pub(crate) fn tables(workload: &Workload, contenders: &[&Contender], series: &[S
     text
 }
 
+/// Whether the limit is one: it has no state for a connection to cost anything.
+fn has_limit(load: Load) -> bool {
+    !matches!(load, Load::Idle { .. })
+}
+
 /// The figure, and its ratios to those of the peers that take part.
 fn compared<'a>(table: &mut Table<'a>, rows: &'a [Row<'a>], load: Load) {
     let Headline { title, digits, figure } = headline(load);
     table.figures(title, digits, figure);
-    table.ratios("× limit", &figure, |_| peers::named(rows, LIMIT));
+    if has_limit(load) {
+        table.ratios("× limit", &figure, |_| peers::named(rows, LIMIT));
+    }
     if matches!(load, Load::FanoutInFlight { .. }) {
         table.ratios("× limit with its batch", &figure, |row| {
             peers::limit_of_its_batch(rows, row)
@@ -154,11 +161,14 @@ fn publish_columns<'a>(table: &mut Table<'a>, more: &mut Table<'a>, rows: &'a [R
     let per_cpu_second = |series: &Series| series.publishes(|publishes| publishes.per_cpu_second);
     table.column("an answered publish survives", |row| match row.contender.part {
         Part::Durable { promise, .. } => promise.into(),
-        _ => "–".into(),
+        _ => NONE.into(),
     });
     table.figures(title, digits, figure);
     for (title, name) in [("× Redis", "redis"), ("× NATS", "nats"), ("× Nchan", "nchan")] {
         table.ratios(title, &figure, |row| peers::as_safe(rows, row, name));
+    }
+    if matches!(load, Load::Durable { .. }) {
+        table.ratios("× kept in memory", &figure, |row| peers::in_memory(rows, row));
     }
     table.figures("answer p50 ms", 2, |series| {
         series.publishes(|publishes| publishes.answer_p50_ms)
@@ -215,10 +225,11 @@ fn resume_columns<'a>(table: &mut Table<'a>, more: &mut Table<'a>) {
 pub(crate) fn chart(workload: &Workload, contenders: &[&Contender], series: &[Series]) -> String {
     let Headline { title, digits, figure } = headline(workload.load);
     let rows = rows(contenders, series);
-    let limit = peers::named(&rows, LIMIT);
+    let limit = peers::named(&rows, LIMIT).filter(|_| has_limit(workload.load));
     let bars = rows.iter().filter_map(|row| {
         let spread = figure(row.series)?;
         let ratio = limit.map(|limit| ratio(*row, Some(limit), &figure));
+        let ratio = ratio.filter(|ratio| ratio != NONE);
         Some(Bar {
             name: row.contender.name,
             spread,

@@ -43,7 +43,7 @@ pub(crate) enum Part {
         /// What an answered publish survives with these settings.
         promise: &'static str,
     },
-    /// Lets clients come back.
+    /// Has a history on disk, from which clients that come back are served.
     Resume,
 }
 
@@ -129,6 +129,7 @@ pub(crate) const CONTENDERS: &[Contender] = &[
         NOTHING,
         TIDINGS,
     ),
+    keeper("tidings-ws-memory", &Channels, Level::Memory, NOTHING, TIDINGS),
     keeper("nchan-api", &NchanApi, Level::Memory, NOTHING, Launch::Nchan),
     keeper(
         "tidings-api-process",

@@ -143,7 +143,7 @@ fn depart(server: &Server, storm: Storm) -> Result<Vec<Past>> {
 }
 
 /// Publishes these events of each channel, and gives the id of the last.
-fn publish(address: SocketAddr, seqs: std::ops::Range<u64>) -> Result<String> {
+pub(crate) fn publish(address: SocketAddr, seqs: std::ops::Range<u64>) -> Result<String> {
     let mut link = Link::connect(address)?;
     let mut last_id = None;
     for seq in seqs {

@@ -9,7 +9,7 @@ use crate::rooms::Crowd;
 use crate::round::Round;
 use crate::server::{Contender, Level, Part, Server};
 use crate::storm::{self, Storm, Transport as Return};
-use crate::{connect, durable, fanout, idle, question};
+use crate::{connect, durable, fanout, history, idle, question};
 
 /// Until the last joins are done.
 pub(crate) const SETTLE: Duration = Duration::from_millis(300);
@@ -44,10 +44,12 @@ pub(crate) enum Load {
     Idle { connections: usize },
     /// Publishes that are answered when they are kept, always so many under way, to channels with so many subscribers.
     Durable { fan_out: usize, in_flight: usize },
-    /// The same over HTTP, kept in memory.
+    /// The same over HTTP, in memory.
     Publish { fan_out: usize, in_flight: usize },
     /// Clients that come back at once.
     Resume(Storm),
+    /// Each client has one request for a page in flight.
+    History { clients: usize },
 }
 
 /// So many clients in one room, with events of the usual size.
@@ -225,6 +227,12 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         durable(10, 64),
     ),
     workload(
+        "history",
+        1,
+        "64 clients, each asks for the newest 50 events of a channel and asks again when it has them; the server was killed and started again",
+        Load::History { clients: 64 },
+    ),
+    workload(
         "resume-memory",
         1,
         "1,000 `/ws` and 1,000 SSE clients come back at once, each 200 events behind, to a server that ran on",
@@ -270,16 +278,17 @@ impl Load {
                 // Who polls holds no connection up, and makes none to stay on.
                 Self::Connect { .. } => protocol.transport() != Transport::Poll,
                 Self::Stalled { .. } => protocol.transport() != Transport::Poll && !contender.is_limit(),
-                Self::Durable { .. } | Self::Publish { .. } | Self::Resume(_) => false,
+                Self::Durable { .. } | Self::Publish { .. } | Self::Resume(_) | Self::History { .. } => false,
             },
             // Written in batches, it is only a measure for what coalesces; fewer in flight would never fill one.
             Part::Batches(batch) => matches!(self, Self::FanoutInFlight { in_flight, .. } if in_flight >= batch),
-            Part::Durable { level, .. } => match self {
-                Self::Durable { .. } => level != Level::Memory,
-                Self::Publish { .. } => level == Level::Memory,
+            Part::Durable { broker, level, .. } => match self {
+                // Ours in memory too: what keeping costs.
+                Self::Durable { .. } => level != Level::Memory || contender.name.starts_with("tidings-"),
+                Self::Publish { .. } => level == Level::Memory && !broker.pipelines(),
                 _ => false,
             },
-            Part::Resume => matches!(self, Self::Resume(_)),
+            Part::Resume => matches!(self, Self::Resume(_) | Self::History { .. }),
         }
     }
 
@@ -289,8 +298,10 @@ impl Load {
         {
             return durable::run(broker, server, durations, fan_out, in_flight);
         }
-        if let Self::Resume(storm) = self {
-            return storm::run(server, storm);
+        match self {
+            Self::Resume(storm) => return storm::run(server, storm),
+            Self::History { clients } => return history::run(server, durations, clients),
+            _ => {}
         }
         let Some(protocol) = contender.protocol() else {
             bail!("{} has no rooms", contender.name);
@@ -301,10 +312,13 @@ impl Load {
                 fanout::in_flight(protocol, server, durations, crowd, in_flight)
             }
             Self::Stalled { crowd, per_second } => fanout::stalled(protocol, server, durations, crowd, per_second),
-            Self::Questions { clients } => question::run(protocol, server, durations, clients),
+            Self::Questions { clients } => match protocol.asker() {
+                Some(asker) => question::run(asker, server, durations, clients),
+                None => bail!("{} gives no answers", contender.name),
+            },
             Self::Connect { warm_up, connections } => connect::run(protocol, server, warm_up, connections),
             Self::Idle { connections } => idle::run(protocol, server, durations, connections),
-            Self::Durable { .. } | Self::Publish { .. } | Self::Resume(_) => {
+            Self::Durable { .. } | Self::Publish { .. } | Self::Resume(_) | Self::History { .. } => {
                 bail!("{} keeps nothing", contender.name)
             }
         }

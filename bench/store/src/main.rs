@@ -118,7 +118,7 @@ fn retention(folder: &Path, events: u64) -> Result<()> {
         "{events} events with keep = 100: {:.0} a second; {} MiB on disk for {} MiB that are kept; peak memory {} MiB",
         events as f64 / begin.elapsed().as_secs_f64(),
         disk_mib(folder)?,
-        (CHANNELS * 100).min(events) * EVENT_BYTES as u64 >> 20,
+        ((CHANNELS * 100).min(events) * EVENT_BYTES as u64) >> 20,
         memory_mib()?,
     );
     runtime.block_on(async { io.close().await });

@@ -40,3 +40,9 @@ pub(crate) fn as_safe<'a>(rows: &[Row<'a>], own: Row<'a>, name: &str) -> Option<
         .copied()
         .find(|row| row.contender.name.starts_with(name) && level(*row) == level(own))
 }
+
+/// The same server, published to in the same way, with everything in memory.
+pub(crate) fn in_memory<'a>(rows: &[Row<'a>], own: Row<'a>) -> Option<Row<'a>> {
+    let (way, _) = own.contender.name.rsplit_once('-')?;
+    named(rows, &format!("{way}-memory"))
+}

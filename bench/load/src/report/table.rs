@@ -6,6 +6,9 @@ use super::series::Series;
 use crate::round::Spread;
 use crate::server::Contender;
 
+/// What stands where there is no figure.
+pub(crate) const NONE: &str = "–";
+
 /// One server and its rounds.
 #[derive(Clone, Copy)]
 pub(crate) struct Row<'a> {
@@ -102,7 +105,7 @@ impl<'a> Table<'a> {
 
 /// The median, with the range behind it.
 pub(crate) fn cell(spread: Option<Spread>, digits: usize) -> String {
-    spread.map_or("–".into(), |s| {
+    spread.map_or(NONE.into(), |s| {
         format!("{:.digits$} ({:.digits$}–{:.digits$})", s.median, s.least, s.greatest)
     })
 }
@@ -112,10 +115,10 @@ pub(crate) fn ratio(own: Row<'_>, other: Option<Row<'_>>, figure: &impl Fn(&Seri
     let comparable = |row: Row<'_>| figure(row.series).filter(|_| row.series.quiet_count() > 0);
     match (comparable(own), other.and_then(comparable)) {
         (Some(own), Some(other)) if other.median > 0.0 => format!("{:.2}", own.median / other.median),
-        _ => "–".into(),
+        _ => NONE.into(),
     }
 }
 
 fn percent(share: Option<Spread>) -> String {
-    share.map_or("–".into(), |s| format!("{:.0} %", s.median * 100.0))
+    share.map_or(NONE.into(), |s| format!("{:.0} %", s.median * 100.0))
 }
