@@ -14,8 +14,9 @@ usage: bench/run [--quick] [--rounds N] [--servers A,B] [--workloads A,B]
   --quick          the main workloads in one or two short rounds, for a first look: 10 minutes
   --rounds N       so many rounds instead of 5
   --servers A,B    only these; a name's beginning before a - stands for all that have it
-                   rooms: limit, limit-8, limit-16, limit-32, tidings-socketio, tidings-ws, tidings-sse, tidings-poll,
-                          socketioxide, socket.io, socket.io-uws, ws, uws, nchan-ws, nchan-sse, nchan-poll
+                   rooms: limit, limit-8, limit-16, limit-32, limit-64,
+                          tidings-socketio, tidings-ws, tidings-sse, tidings-poll, socketioxide,
+                          socket.io, socket.io-uws, ws, uws, nchan-ws, nchan-sse, nchan-poll
                    publish: tidings-api-memory, nchan-api
                    durable: tidings-api-memory, tidings-ws-memory,
                             tidings-api-process, tidings-ws-process, redis-everysec, nats-default,

@@ -298,3 +298,78 @@ pub(crate) fn progress(round: &Round) -> String {
     }
     line
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::round::Delivery;
+    use crate::sequence::Faults;
+    use crate::server::CONTENDERS;
+    use crate::workload::WORKLOADS;
+
+    /// One quiet round.
+    fn series(per_cpu_second: f64, events_per_read: f64) -> Series {
+        let mut series = Series::default();
+        series.push(Round {
+            figures: Figures::Delivery(Delivery {
+                per_cpu_second,
+                per_second: 1.0,
+                p50_ms: 1.0,
+                p99_ms: 2.0,
+                events_per_read,
+            }),
+            server_share: 0.5,
+            load_share: 0.5,
+            server_core_foreign: 0.0,
+            load_delay: 0.0,
+            faults: Faults::default(),
+        });
+        series
+    }
+
+    #[test]
+    fn each_row_is_compared_with_its_peers() {
+        let figures = [
+            ("limit", series(2e5, 1.0)),
+            ("limit-8", series(1e6, 8.0)),
+            ("limit-16", series(2e6, 16.0)),
+            ("tidings-ws", series(1.6e6, 13.0)),
+            ("tidings-sse", series(1.2e6, 7.0)),
+            ("nchan-ws", series(4e5, 3.0)),
+            ("nchan-sse", series(3e5, 2.0)),
+        ];
+        let find = |name: &str| CONTENDERS.iter().find(|one| one.name == name).expect("a contender");
+        let contenders: Vec<&Contender> = figures.iter().map(|(name, _)| find(name)).collect();
+        let all: Vec<Series> = figures.into_iter().map(|(_, series)| series).collect();
+        let workload = WORKLOADS
+            .iter()
+            .find(|one| one.name == "fanout-16")
+            .expect("a workload");
+        let text = tables(workload, &contenders, &all);
+        let head = "| server | thousands of deliveries per CPU-second | × limit | × limit with its batch | × Nchan | × our `/ws` | p50 ms |";
+        assert!(text.starts_with(head), "{text}");
+        assert!(
+            text.contains("| tidings-ws | 1600 (1600–1600) | 8.00 | 0.80 | 4.00 | 1.00 | 1.00 "),
+            "{text}"
+        );
+        assert!(
+            text.contains("| tidings-sse | 1200 (1200–1200) | 6.00 | 1.20 | 4.00 | 0.75 | 1.00 "),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn every_workload_has_servers_and_every_server_a_workload() {
+        for workload in WORKLOADS {
+            assert!(
+                CONTENDERS.iter().any(|one| workload.load.suits(one)),
+                "{}",
+                workload.name
+            );
+        }
+        for contender in CONTENDERS {
+            let suited = WORKLOADS.iter().any(|workload| workload.load.suits(contender));
+            assert!(suited, "{}", contender.name);
+        }
+    }
+}

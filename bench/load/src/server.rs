@@ -102,6 +102,7 @@ pub(crate) const CONTENDERS: &[Contender] = &[
     batches("limit-8", 8, &["target/release/bench-limit", "8"]),
     batches("limit-16", 16, &["target/release/bench-limit", "16"]),
     batches("limit-32", 32, &["target/release/bench-limit", "32"]),
+    batches("limit-64", 64, &["target/release/bench-limit", "64"]),
     room(
         "tidings-socketio",
         &SocketIo,
