@@ -8,12 +8,12 @@ mod support;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::plain::{EventSource, Ws, get, start};
 use support::random::{Random, seed};
-use support::{Client, Polling, cycles, eventually, resident_kib, serve};
+use support::{Client, PATIENCE, Polling, cycles, resident_kib, serve};
 use tidings::{Action, Grant, Handshake, Identity, Io, Limits, Recovery, Socket, Tidings};
 
 /// Clients of one kind that come and go at once.
@@ -117,7 +117,7 @@ async fn run(io: &Io, address: SocketAddr, kind: Kind, count: usize, seed: u64) 
     for client in clients {
         client.await.unwrap();
     }
-    eventually(&format!("{kind:?}: all is gone"), || {
+    let counts = || {
         let counts = io.counts();
         [
             counts.connections,
@@ -127,9 +127,18 @@ async fn run(io: &Io, address: SocketAddr, kind: Kind, count: usize, seed: u64) 
             counts.acks,
             counts.tasks,
             counts.sessions,
-        ] == [0; 7]
-    })
-    .await;
+        ]
+    };
+    // A polling client that was told to go has 30 s to fetch that.
+    let begin = Instant::now();
+    while counts() != [0; 7] {
+        assert!(
+            begin.elapsed() < 2 * PATIENCE,
+            "{kind:?}: connections, sockets, channels, subscriptions, acks, tasks, sessions {:?}",
+            counts()
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     assert_eq!(io.presence().users("shared", None, 10).count, 0);
 }
 

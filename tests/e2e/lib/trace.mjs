@@ -57,6 +57,8 @@ export function parseTrace(text) {
   for (const [place, line] of text.split("\n").entries()) {
     const [, thread, rest] = line.match(/^(\d+)\s+(.*)$/s) ?? [];
     if (!rest || rest.startsWith("+++") || rest.startsWith("---")) continue;
+    // A thread that was killed before strace knew what it called.
+    if (rest.startsWith("???(")) continue;
     const resumed = rest.match(/^<\.\.\. (\w+) resumed>(.*)$/s);
     let call;
     if (resumed) {
