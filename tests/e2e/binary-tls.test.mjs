@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import http2 from "node:http2";
 import https from "node:https";
@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { Client, transports, versions } from "./lib/clients.mjs";
 import { start, user } from "./lib/server.mjs";
+import { runBinary } from "./lib/targets.mjs";
 import { tokenOf } from "./lib/tokens.mjs";
 import { until, within } from "./lib/wait.mjs";
 
@@ -93,6 +94,23 @@ describe("TLS", () => {
         await client.sawEvent("long");
         client.close();
       });
+
+  test("a certificate that the command line refuses: it says what to do", async () => {
+    const place = mkdtempSync(join(tmpdir(), "tidings-e2e-ca-"));
+    try {
+      const ca = join(place, "ca.pem");
+      writeFileSync(ca, made.cert);
+      // nobody vouches for it; and as `openssl req -x509` makes it, it is a CA's own
+      for (const [args, help] of [[[], /--ca/], [["--ca", ca], /basicConstraints=CA:FALSE/]]) {
+        const run = runBinary(["publish", "--url", server.url, "--api-key", "a-key", ...args, "open:tea", "e", "1"]);
+        const { code } = await within("the command's end", run.exited);
+        assert.equal(code, 4, run.stderr);
+        assert.match(run.stderr, help);
+      }
+    } finally {
+      rmSync(place, { recursive: true });
+    }
+  });
 
   test("event streams, a long poll and a request share a connection of HTTP/2", async () => {
     const publisher = await user(server, "ann", { ca: made.cert }).connected();

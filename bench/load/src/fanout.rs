@@ -23,9 +23,7 @@ pub(crate) fn paced(
 ) -> Result<Round> {
     let mut rooms = Rooms::with_all(protocol, server.address, crowd)?;
     let usage = pace(&mut rooms, server, durations, per_second)?;
-    let delivery = Delivery::new(&rooms.tally, &usage);
-    rooms.drain()?;
-    Ok(Round::new(Figures::Delivery(delivery), &usage, rooms.faults()))
+    delivered(rooms, &usage)
 }
 
 /// Closed loop: the next event when one has reached the whole room.
@@ -56,9 +54,14 @@ pub(crate) fn in_flight(
     let begun = Accounts::now(server.pid())?;
     drive(&mut rooms, warm + durations.window)?;
     let usage = begun.until(Accounts::now(server.pid())?);
-    let delivery = Delivery::new(&rooms.tally, &usage);
+    delivered(rooms, &usage)
+}
+
+/// What the window gave, when the rest has come too.
+fn delivered(mut rooms: Rooms, usage: &Usage) -> Result<Round> {
+    let delivery = Delivery::new(&rooms.tally, usage);
     rooms.drain()?;
-    Ok(Round::new(Figures::Delivery(delivery), &usage, rooms.faults()))
+    Ok(Round::new(Figures::Delivery(delivery), usage, rooms.faults()))
 }
 
 /// Open loop twice on the same connections: all of them read, then some have stopped to.

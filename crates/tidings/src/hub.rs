@@ -42,13 +42,19 @@ const BROKEN: &str =
 /// The way to a shard, from any thread.
 #[derive(Default)]
 pub(crate) struct ShardHandle {
-    inbox: Mutex<Vec<Queued>>,
-    /// What has no place among the events: it does not wait for those that are being kept.
-    errands: Mutex<Vec<Errand>>,
+    inbox: Mutex<Inbox>,
     awake: AtomicBool,
     /// Its thread has ended: what is sent to it goes nowhere.
     is_stopped: AtomicBool,
     notify: Notify,
+}
+
+/// What has come for a shard.
+#[derive(Default)]
+struct Inbox {
+    commands: Vec<Queued>,
+    /// What has no place among the events: it does not wait for those that are being kept.
+    errands: Vec<Errand>,
 }
 
 impl ShardHandle {
@@ -72,17 +78,16 @@ impl ShardHandle {
     /// Takes nothing more.
     pub(crate) fn stop(&self) {
         self.is_stopped.store(true, Ordering::Release);
-        self.inbox.lock().clear();
-        self.errands.lock().clear();
+        let waiting = std::mem::take(&mut *self.inbox.lock());
+        // Not under the lock: what is dropped may have something to send.
+        drop(waiting);
     }
 
-    pub(crate) fn take_errands(&self) -> Vec<Errand> {
-        std::mem::take(&mut *self.errands.lock())
-    }
-
-    /// Moves what waits into `queue`.
-    pub(crate) fn take(&self, queue: &mut VecDeque<Queued>) {
-        queue.extend(self.inbox.lock().drain(..));
+    /// Moves what waits into `queue`, and answers what does not have to wait.
+    pub(crate) fn take(&self, queue: &mut VecDeque<Queued>) -> Vec<Errand> {
+        let mut inbox = self.inbox.lock();
+        queue.extend(inbox.commands.drain(..));
+        std::mem::take(&mut inbox.errands)
     }
 }
 
@@ -165,7 +170,7 @@ impl Hub {
             }
             // Read under the lock, so that positions in an inbox never go back.
             let after = self.log.assigned();
-            inbox.push(Queued { after, command });
+            inbox.commands.push(Queued { after, command });
         }
         shard.wake();
     }
@@ -174,11 +179,11 @@ impl Hub {
     pub(crate) fn ask(&self, shard: u16, errand: Errand) {
         let shard = &self.shards[usize::from(shard)];
         {
-            let mut errands = shard.errands.lock();
+            let mut inbox = shard.inbox.lock();
             if shard.is_stopped.load(Ordering::Acquire) {
                 return;
             }
-            errands.push(errand);
+            inbox.errands.push(errand);
         }
         shard.wake();
     }

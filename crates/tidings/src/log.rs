@@ -17,6 +17,7 @@ mod local_tests;
 pub(crate) mod memory;
 mod read;
 mod record;
+mod restore;
 pub(crate) mod retention;
 pub(crate) mod store;
 mod stored;

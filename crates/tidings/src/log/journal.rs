@@ -27,7 +27,12 @@ pub(super) fn mend(folder: &Path, cut: &Path) -> io::Result<()> {
     if written == 0 {
         return Ok(());
     }
-    if rest.windows(TRAILER.len()).any(|bytes| bytes == TRAILER) {
+    let ends = rest.windows(TRAILER.len()).filter(|bytes| *bytes == TRAILER).count();
+    if whole == 0 && ends > 1 {
+        // Not one of its batches is as expected: this is another format, and fjall's to judge.
+        return Ok(());
+    }
+    if ends > 0 {
         tracing::warn!(
             bytes = written,
             kept = %cut.display(),
@@ -95,4 +100,75 @@ fn number(bytes: &[u8]) -> usize {
         .iter()
         .rev()
         .fold(0, |number, byte| number << 8 | usize::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As fjall writes it, with one entry.
+    fn batch(key: &[u8], value: &[u8]) -> Vec<u8> {
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap().to_le_bytes();
+        let mut entry = vec![2, 0, 0];
+        entry.extend(7_u64.to_le_bytes());
+        entry.extend(u16::try_from(key.len()).unwrap().to_le_bytes());
+        entry.extend([length(value), length(value)].concat());
+        entry.extend([key, value].concat());
+        let mut batch = vec![1, 1, 0, 0, 0];
+        batch.extend(99_u64.to_le_bytes());
+        batch.extend(&entry);
+        batch.push(3);
+        batch.extend(xxh3_64(&entry).to_le_bytes());
+        batch.extend(TRAILER);
+        batch
+    }
+
+    #[test]
+    fn what_follows_the_last_whole_batch_is_cut_off_and_kept_where_it_may_be_more_than_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, cut) = (folder.path().join("7.jnl"), folder.path().join("cut"));
+        std::fs::write(folder.path().join("6.jnl"), "of before").unwrap();
+        std::fs::write(folder.path().join("lock"), "").unwrap();
+        let mended = |bytes: &[u8]| {
+            let _ = std::fs::remove_file(&cut);
+            std::fs::write(&journal, bytes).unwrap();
+            mend(folder.path(), &cut).unwrap();
+            (std::fs::read(&journal).unwrap(), std::fs::read(&cut).ok())
+        };
+        let batches = [batch(b"key", b"value"), batch(b"", b""), batch(b"other", &[0; 300])];
+        let (first, all) = (batches[0].len(), batches.concat());
+        // Whole, also with the zeros that are there for what is to come.
+        for bytes in [&all[..], &[&all[..], &[0; 100]].concat(), &[0; 50], b""] {
+            assert_eq!(mended(bytes), (bytes.to_vec(), None));
+        }
+        // Cut short: nobody was told of it, and it is no more than one.
+        for at in first + 1..first + batches[1].len() {
+            assert_eq!(mended(&all[..at]), (batches[0].clone(), None), "{at}");
+        }
+        // Each bit counts.
+        for at in first..first + batches[1].len() {
+            let mut harmed = all.clone();
+            harmed[at] ^= 0x10;
+            // How fjall counts its writes is no part of the checksum.
+            let expected = if (first + 5..first + 13).contains(&at) {
+                (harmed.clone(), None)
+            } else {
+                (batches[0].clone(), Some(harmed[first..].to_vec()))
+            };
+            assert_eq!(mended(&harmed), expected, "{at}");
+        }
+        assert_eq!(std::fs::read(folder.path().join("6.jnl")).unwrap(), b"of before");
+    }
+
+    #[test]
+    fn a_journal_of_another_format_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, cut) = (folder.path().join("0.jnl"), folder.path().join("cut"));
+        let mut bytes = [batch(b"key", b"value"), batch(b"key", b"other")].concat();
+        bytes[0] = 9;
+        std::fs::write(&journal, &bytes).unwrap();
+        mend(folder.path(), &cut).unwrap();
+        assert_eq!(std::fs::read(&journal).unwrap(), bytes);
+        assert!(!cut.exists());
+    }
 }

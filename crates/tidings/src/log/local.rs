@@ -17,11 +17,12 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::oneshot;
 
 use super::keys::{Claim, Claimed, Keys, fingerprint};
+use super::restore::{boot_id, restore};
 use super::retention::Retention;
 use super::store::{Store, StoreError, StoreLock, Table};
 use super::stored::StoredChannels;
 use super::tail::{Bounds, TailState, unix_ms};
-use super::writer::{Writer, boot_id, restore};
+use super::writer::Writer;
 use super::{
     Appending, Cursor, Durability, From, History, Log, Page, PageLimit, Receipt, Record, Retained, Since, Tail, read,
 };
@@ -286,13 +287,33 @@ impl Shared {
         }
     }
 
-    /// Nobody writes any more: who waits is told, and who comes.
+    /// Nobody writes any more: who waits is told, and who comes. What was kept can be read, and what does not need the
+    /// log goes on.
     fn break_down(&self) {
         tracing::error!("the log has ended by a fault; nothing can be published until the process is started again");
-        let mut queue = self.queue.lock();
-        queue.failure = Some(Failure::Broken);
-        queue.jobs.clear();
-        queue.bytes = 0;
+        let last = {
+            let mut queue = self.queue.lock();
+            queue.failure = Some(Failure::Broken);
+            queue.jobs.clear();
+            queue.bytes = 0;
+            // Who waits for a key hears of it when it is dropped.
+            queue.keys = Keys::new(0, 0);
+            self.assigned.load(Ordering::Relaxed)
+        };
+        self.pass_over(last);
+    }
+
+    /// What has been given places up to `last` and is not kept never will be. Nobody waits for it any longer.
+    pub(super) fn pass_over(&self, last: u64) {
+        let kept = self.position.load(Ordering::Relaxed);
+        self.readable.store(kept, Ordering::Release);
+        let mut state = self.state.lock();
+        while state.tail.next_seq() <= last {
+            state.tail.push_hole();
+        }
+        self.position.store(last, Ordering::Release);
+        drop(state);
+        (self.wake)();
     }
 
     /// The store to read from, and up to where.

@@ -1,9 +1,8 @@
 //! What is particular to a log with a store: how it fails, what it survives, what it refuses to open.
 
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::conformance::{ALL, Fixture, Kind, append, channel, cursors, draft, keyed, read, seqs, wait};
@@ -105,6 +104,32 @@ fn while_the_store_fails_nothing_is_kept_and_afterwards_all_is_as_before() {
     }
 }
 
+#[test]
+fn a_fault_of_the_writer_is_told_to_all_who_wait_and_holds_up_nobody_else() {
+    let fixture = stored(Kind::Power);
+    let log = fixture.open_local();
+    let kept = append(&log, draft(&["s1"], "1"));
+    let store = log.shared().store.read().clone().unwrap();
+    *store.synced.lock() = Some(Box::new(|| panic!("a fault")));
+    drop(store);
+    let waiting: Vec<_> = (0..10)
+        .map(|_| log.append(keyed(draft(&["s1"], "2"), "ann", "k")))
+        .collect();
+    for appending in waiting {
+        assert!(["unavailable", "internal"].contains(&wait(appending).unwrap_err().code()));
+    }
+    until("it is told", || {
+        log.failure().is_some_and(|failure| failure.code() == "internal")
+    });
+    assert_eq!(wait(log.append(draft(&["m1"], "3"))).unwrap_err().code(), "internal");
+    until("nobody waits for what never comes", || log.position() == log.assigned());
+    assert_eq!(history(&log, "s1"), [kept], "what was kept can be read");
+    log.close();
+    drop(log);
+    // It may have been written before the fault.
+    assert!(history(&fixture.open_local(), "s1").starts_with(&[kept]));
+}
+
 /// As if the write had got through although it was reported as failed.
 #[test]
 fn what_failed_is_undone_even_if_it_got_through() {
@@ -176,28 +201,35 @@ fn after_a_loss_of_power_cursors_are_known_only_where_nothing_can_be_missing() {
     }
 }
 
+fn journal(fixture: &Fixture) -> File {
+    let path = fixture.folder.path().join("store/db/0.jnl");
+    File::options().read(true).write(true).open(path).unwrap()
+}
+
+/// What is written of the journal, without the zeros that are there for what is to come.
+fn journal_bytes(fixture: &Fixture) -> usize {
+    let mut bytes = Vec::new();
+    journal(fixture).read_to_end(&mut bytes).unwrap();
+    bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1
+}
+
 /// As a loss of power leaves it: pages of a batch that was never synced are there, and others are not.
 #[test]
 fn a_torn_batch_that_nobody_was_told_of_leaves_the_others_as_they_are() {
     let fixture = stored(Kind::Power);
     let log = fixture.open_local();
     let kept: Vec<u64> = (0..20).map(|_| append(&log, draft(&["s1", "m1"], "1"))).collect();
-    let journal = Path::new("store/db/0.jnl");
-    let written = |fixture: &Fixture| {
-        let bytes = std::fs::read(fixture.folder.path().join(journal)).unwrap();
-        bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1
-    };
-    let end = written(&fixture);
+    let end = journal_bytes(&fixture);
     let witness = std::fs::read(fixture.folder.path().join("store/written")).unwrap();
     append(&log, draft(&["s1"], &"7".repeat(60_000)));
-    let torn_end = written(&fixture);
+    let torn_end = journal_bytes(&fixture);
     assert!(torn_end > end + 60_000);
     for page in 0..=(torn_end - end) / 4096 {
         let mut fixture = fixture.killed();
         fixture.boot = Some("another".to_owned());
         let folder = fixture.folder.path();
         std::fs::write(folder.join("store/written"), &witness).unwrap();
-        let file = File::options().write(true).open(folder.join(journal)).unwrap();
+        let file = journal(&fixture);
         let at = (end + page * 4096).min(torn_end - 1);
         file.write_all_at(&vec![0; 4096.min(torn_end - at)], at as u64).unwrap();
         let log = fixture.open_local();
@@ -213,24 +245,16 @@ fn a_torn_batch_that_nobody_was_told_of_leaves_the_others_as_they_are() {
 fn a_journal_whose_end_is_gone_is_a_gap_for_all_who_were_there() {
     let fixture = stored(Kind::Power);
     let log = fixture.open_local();
-    let journal = Path::new("store/db/0.jnl");
-    let written = |fixture: &Fixture| {
-        let bytes = std::fs::read(fixture.folder.path().join(journal)).unwrap();
-        bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1
-    };
-    let begin = written(&fixture);
+    let begin = journal_bytes(&fixture);
     let kept: Vec<u64> = (0..5)
         .map(|number| append(&log, draft(&["s1", "m1"], &number.to_string())))
         .collect();
     append(&log, draft(&["s2"], "1"));
-    let end = written(&fixture);
+    let end = journal_bytes(&fixture);
     assert!(end > begin + 500, "the journal is where it was written");
     let harm = |at: usize, zeros: Option<usize>| {
         let fixture = fixture.killed();
-        let file = File::options()
-            .write(true)
-            .open(fixture.folder.path().join(journal))
-            .unwrap();
+        let file = journal(&fixture);
         match zeros {
             None => file.set_len(at as u64).unwrap(),
             Some(count) => file.write_all_at(&vec![0; count], at as u64).unwrap(),

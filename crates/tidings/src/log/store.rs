@@ -7,27 +7,27 @@
 //! In the folder that was set lies `store/`: `format` says which version wrote it, `lock` is held while a process has it
 //! open, `db/` is fjall's, `written` is the [`Witness`], `cut` what was cut off a journal that made no sense.
 
-use std::cell::Cell;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+mod error;
+mod lock;
+
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fjall::compaction::filter::{CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
 use parking_lot::{Mutex, RwLock};
 
+use self::error::{is_damage, not_writable};
+use self::lock::{PROBE_BYTES, patiently};
 use super::journal;
 use super::record::{event_key, split_event_key};
 use super::witness::Witness;
 
-/// The version of what is written; a newer one is refused.
-const FORMAT: u32 = 1;
-const FORMAT_TEXT: &str = "tidings store, format ";
-/// Follows the number until the store has been opened once; so long it holds nothing that anybody was promised.
-const NEW_TEXT: &str = ", new";
+pub use self::error::StoreError;
+pub(super) use self::lock::StoreLock;
 
 /// What the journals of the tables may take before tables are written out, in bytes; it bounds what is read again after a crash.
 const JOURNAL_BYTES_MAX: u64 = 64 << 20;
@@ -41,96 +41,10 @@ const UNMERGED_MAX: usize = 19;
 const CACHE_BYTES: u64 = 32 << 20;
 /// In each table: the newest seq of the batch that changed it last. No table's own keys look like it.
 const NEWEST: &[u8] = b"\xffnewest";
-/// How long another may still have the lock.
-const LOCKED: Duration = Duration::from_secs(1);
-/// A disk counts as writable when so much can be written.
-const PROBE_BYTES: usize = 256 << 10;
 
 /// The fault of a write that fails after it got through.
 #[cfg(test)]
 pub(super) const WRITTEN: io::ErrorKind = io::ErrorKind::ConnectionReset;
-
-/// Why a store can't be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// The folder, or something in it, can't be made or written.
-    #[error(
-        "the store's folder {} can't be written ({source}); let this process write there, or set another folder",
-        path.display()
-    )]
-    NotWritable {
-        /// The folder that was set.
-        path: PathBuf,
-        /// What the operating system said.
-        source: io::Error,
-    },
-    /// The disk, or this user's part of it, is full.
-    #[error("the disk of the store's folder {} is full ({source}); make room, then start again", path.display())]
-    Full {
-        /// The folder that was set.
-        path: PathBuf,
-        /// What the operating system said.
-        source: io::Error,
-    },
-    /// A newer version of Tidings wrote it.
-    #[error(
-        "the store in {} has format {found}, and this version of Tidings knows formats up to {known}; \
-         run the version that wrote it, or a newer one",
-        path.display()
-    )]
-    Newer {
-        /// The folder that was set.
-        path: PathBuf,
-        /// The format it has.
-        found: u32,
-        /// The newest format that this version knows.
-        known: u32,
-    },
-    /// Another process has it open.
-    #[error(
-        "the store in {} is in use by another process; stop that one, or give this one a folder of its own",
-        path.display()
-    )]
-    InUse {
-        /// The folder that was set.
-        path: PathBuf,
-    },
-    /// The folder holds something else.
-    #[error("{} is no folder of a store ({found}); set a new or an empty folder", path.display())]
-    NotAStore {
-        /// The path that was set.
-        path: PathBuf,
-        /// What was found there.
-        found: String,
-    },
-    /// What it holds makes no sense.
-    #[error(
-        "the store in {} is damaged ({detail}); put a backup of the folder in its place, or move it away to begin anew",
-        path.display()
-    )]
-    Damaged {
-        /// The folder that was set.
-        path: PathBuf,
-        /// What is wrong.
-        detail: String,
-    },
-    /// The operating system refused something else.
-    #[error("the store in {} can't be opened ({source})", path.display())]
-    Io {
-        /// The folder that was set.
-        path: PathBuf,
-        /// What the operating system said.
-        source: io::Error,
-    },
-}
-
-impl StoreError {
-    /// The code that publishers get while it lasts.
-    pub(super) fn is_full(&self) -> bool {
-        matches!(self, Self::Full { .. })
-    }
-}
 
 /// The tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,6 +81,20 @@ pub(super) struct Change {
     pub(super) table: Table,
     pub(super) key: Vec<u8>,
     pub(super) value: Option<Vec<u8>>,
+}
+
+impl Change {
+    pub(super) fn put(table: Table, key: &[u8], value: Vec<u8>) -> Self {
+        let key = key.to_vec();
+        let value = Some(value);
+        Self { table, key, value }
+    }
+
+    pub(super) fn remove(table: Table, key: &[u8]) -> Self {
+        let key = key.to_vec();
+        let value = None;
+        Self { table, key, value }
+    }
 }
 
 /// What is to vanish from the disk. Nothing reads it any more; it goes when its part of the disk is written anew anyway.
@@ -242,14 +170,6 @@ impl CompactionFilter for Sieve {
     }
 }
 
-/// Keeps other processes out; open as long as the server wants the store, also while it is closed because it failed.
-pub(super) struct StoreLock {
-    path: PathBuf,
-    folder: PathBuf,
-    is_new: Cell<bool>,
-    _file: File,
-}
-
 pub(super) struct Store {
     database: Database,
     tables: [Keyspace; TABLES.len()],
@@ -263,119 +183,6 @@ pub(super) struct Store {
     /// Called when a write is on the disk, before anybody is told.
     #[cfg(test)]
     pub(super) synced: Mutex<Option<Box<dyn Fn() + Send>>>,
-}
-
-impl StoreLock {
-    /// Makes the folder if need be, and keeps other processes out of it.
-    pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
-        let folder = path.join("store");
-        if path.exists() && !path.is_dir() {
-            return Err(StoreError::NotAStore {
-                path: path.to_owned(),
-                found: "it is a file".to_owned(),
-            });
-        }
-        make_folder(&folder).map_err(|source| not_writable(path, source))?;
-        check_entries(path, &folder)?;
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(folder.join("lock"))
-            .map_err(|source| not_writable(path, source))?;
-        let locked = patiently(
-            || lock.try_lock(),
-            |error| matches!(error, std::fs::TryLockError::WouldBlock),
-        );
-        match locked {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => return Err(StoreError::InUse { path: path.to_owned() }),
-            Err(std::fs::TryLockError::Error(source)) => {
-                return Err(StoreError::Io {
-                    path: path.to_owned(),
-                    source,
-                });
-            }
-        }
-        let this = Self {
-            path: path.to_owned(),
-            folder,
-            is_new: Cell::new(false),
-            _file: lock,
-        };
-        // Not before it is locked: another process may just have made it.
-        match std::fs::read_to_string(this.folder.join("format")) {
-            Ok(text) => this.check_format(&text)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                this.is_new.set(true);
-                this.write_format()?;
-            }
-            Err(error) => return Err(this.damaged(&format!("store/format can't be read: {error}"))),
-        }
-        Ok(this)
-    }
-
-    fn check_format(&self, text: &str) -> Result<(), StoreError> {
-        let path = self.path.clone();
-        let text = text.trim();
-        self.is_new.set(text.ends_with(NEW_TEXT));
-        let number = text.strip_suffix(NEW_TEXT).unwrap_or(text).strip_prefix(FORMAT_TEXT);
-        match number.map(str::parse) {
-            Some(Ok(FORMAT)) => Ok(()),
-            Some(Ok(found)) => Err(StoreError::Newer {
-                path,
-                found,
-                known: FORMAT,
-            }),
-            _ => Err(self.damaged("store/format names no format")),
-        }
-    }
-
-    fn write_format(&self) -> Result<(), StoreError> {
-        let written = || -> io::Result<()> {
-            let draft = self.folder.join("format.new");
-            let mut file = File::create(&draft)?;
-            let new = if self.is_new.get() { NEW_TEXT } else { "" };
-            writeln!(file, "{FORMAT_TEXT}{FORMAT}{new}")?;
-            file.sync_all()?;
-            std::fs::rename(&draft, self.folder.join("format"))?;
-            sync_folder(&self.folder)?;
-            sync_folder(&self.path)
-        };
-        written().map_err(|source| not_writable(&self.path, source))
-    }
-
-    /// The error for something in it that makes no sense.
-    pub(super) fn damaged(&self, detail: &str) -> StoreError {
-        StoreError::Damaged {
-            path: self.path.clone(),
-            detail: detail.to_owned(),
-        }
-    }
-
-    /// Whether the store was never opened before.
-    pub(super) fn is_new(&self) -> bool {
-        self.is_new.get()
-    }
-
-    /// From now on, what the store holds was promised to somebody.
-    pub(super) fn begin(&self) -> Result<(), StoreError> {
-        self.is_new.set(false);
-        self.write_format()
-    }
-
-    /// Whether anything can be written at all.
-    pub(super) fn probe(&self) -> Result<(), StoreError> {
-        let probe = self.folder.join("probe");
-        let written = || -> io::Result<()> {
-            let mut file = File::create(&probe)?;
-            file.write_all(&vec![0x55; PROBE_BYTES])?;
-            file.sync_all()
-        };
-        let outcome = written();
-        let removed = std::fs::remove_file(&probe);
-        outcome.and(removed).map_err(|source| not_writable(&self.path, source))
-    }
 }
 
 impl Store {
@@ -628,58 +435,6 @@ impl DoubleEndedIterator for Entries {
     }
 }
 
-/// What people say to each other is not for every user of the machine.
-fn make_folder(folder: &Path) -> io::Result<()> {
-    if let Some(parent) = folder.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Makes sure that a folder without a format is none of somebody else's.
-fn check_entries(path: &Path, folder: &Path) -> Result<(), StoreError> {
-    let listed = || -> io::Result<Option<String>> {
-        let mut other = None;
-        for entry in std::fs::read_dir(folder)? {
-            let name = entry?.file_name();
-            if name == "format" {
-                return Ok(None);
-            }
-            if name != "lock" && name != "format.new" && name != "probe" {
-                other = Some(name.display().to_string());
-            }
-        }
-        Ok(other)
-    };
-    match listed().map_err(|source| not_writable(path, source))? {
-        None => Ok(()),
-        Some(name) => Err(StoreError::NotAStore {
-            path: path.to_owned(),
-            found: format!("it holds store/{name} and no store/format"),
-        }),
-    }
-}
-
-/// Tries again for a while: who had the lock may just be ending, and so may a child of this process that has not yet
-/// become another program.
-fn patiently<T, E>(mut attempt: impl FnMut() -> Result<T, E>, is_locked: impl Fn(&E) -> bool) -> Result<T, E> {
-    let begin = Instant::now();
-    loop {
-        match attempt() {
-            Err(error) if is_locked(&error) && begin.elapsed() < LOCKED => {
-                std::thread::sleep(Duration::from_millis(10))
-            }
-            outcome => return outcome,
-        }
-    }
-}
-
 fn open_tables(folder: &Path, retired: &Arc<Retired>) -> fjall::Result<(Database, [Keyspace; TABLES.len()])> {
     let sieves = Arc::clone(retired);
     let database = Database::builder(folder)
@@ -707,35 +462,4 @@ fn open_tables(folder: &Path, retired: &Arc<Retired>) -> fjall::Result<(Database
     }
     let tables = tables.try_into().map_err(|_| fjall::Error::Unrecoverable)?;
     Ok((database, tables))
-}
-
-/// An error that comes from what a file holds, not from the operating system.
-fn is_damage(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::InvalidData
-            | io::ErrorKind::InvalidInput
-            | io::ErrorKind::NotFound
-            | io::ErrorKind::AlreadyExists
-    )
-}
-
-fn not_writable(path: &Path, source: io::Error) -> StoreError {
-    let path = path.to_owned();
-    match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            StoreError::Full { path, source }
-        }
-        io::ErrorKind::Other => StoreError::Io { path, source },
-        _ => StoreError::NotWritable { path, source },
-    }
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()
-    } else {
-        Ok(())
-    }
 }

@@ -10,282 +10,25 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hashbrown::HashMap;
 
-use super::keys::{KeyHash, Keys};
-use super::local::{Append, Failure, Job, Options, Shared};
-use super::record::{ChannelRecord, encode_event, event_key, numbers, parse_numbers};
+use super::keys::KeyHash;
+use super::local::{Append, Failure, Job, Shared};
+use super::record::{ChannelRecord, encode_event, event_key, numbers};
+use super::restore::{EPOCH, LogRecord, Run};
 use super::store::{Change, Store, StoreError, StoreLock, Table};
-use super::stored::{self, Stored, StoredChannels};
-use super::tail::{TailState, unix_ms};
+use super::stored::{self, Stored};
+use super::tail::unix_ms;
 use super::{Durability, Receipt};
 use crate::channel::Channel;
 use crate::event::Event;
-use crate::id::{Epoch, EventId};
+use crate::id::EventId;
 use crate::limits::{EMPTY_CHANNELS_MAX, LOG_BATCH_BYTES_MAX, LOG_BATCH_EVENTS_MAX, TRIM_CHANNELS_MAX};
 
 /// Seqs are reserved on disk this many at a time; after a crash the next run begins above what was reserved.
-const BLOCK: u64 = 1 << 20;
+pub(super) const BLOCK: u64 = 1 << 20;
 /// A store that failed is opened again after this long.
 const REOPEN: Duration = Duration::from_secs(2);
 /// How long a page of it may be read before that.
 const READING: Duration = Duration::from_secs(1);
-
-const EPOCH: &[u8] = b"epoch";
-const RUN: &[u8] = b"run";
-const STATE: &[u8] = b"state";
-
-/// What the store says of the whole log, in each batch.
-#[derive(Debug, Clone, Copy, Default)]
-struct LogRecord {
-    last_time_ms: u64,
-    /// No seq above this was given.
-    reserved: u64,
-    /// What holds for channels of which nothing is known, not stored and stored.
-    forgotten: u64,
-    stored_forgotten: u64,
-    /// Cursors up to here are of before a loss of events.
-    lost: u64,
-    next_number: u64,
-    generation: u64,
-    generation_began_ms: u64,
-}
-
-impl LogRecord {
-    fn change(&self) -> Change {
-        let value = numbers(&[
-            self.last_time_ms,
-            self.reserved,
-            self.forgotten,
-            self.stored_forgotten,
-            self.lost,
-            self.next_number,
-            self.generation,
-            self.generation_began_ms,
-        ]);
-        put(Table::Meta, STATE, value)
-    }
-
-    fn decode(value: &[u8]) -> Option<Self> {
-        let [
-            last_time_ms,
-            reserved,
-            forgotten,
-            stored_forgotten,
-            lost,
-            next_number,
-            generation,
-            generation_began_ms,
-        ] = parse_numbers(value)?;
-        Some(Self {
-            last_time_ms,
-            reserved,
-            forgotten,
-            stored_forgotten,
-            lost,
-            next_number,
-            generation,
-            generation_began_ms,
-        })
-    }
-}
-
-/// What the log begins with.
-pub(super) struct Restored {
-    pub(super) epoch: Epoch,
-    pub(super) position: u64,
-    pub(super) reserved: u64,
-    pub(super) lost: u64,
-    pub(super) last_time_ms: u64,
-    pub(super) keys: Keys,
-    pub(super) tail: TailState,
-    pub(super) stored: StoredChannels,
-}
-
-/// Reads what an earlier run left, and begins a new one.
-pub(super) fn restore(store: &Store, lock: &StoreLock, options: &Options) -> Result<Restored, StoreError> {
-    let damaged = |detail: &str| lock.damaged(detail);
-    let boot = options.boot.clone();
-    let mut changes = Vec::new();
-    let mut epoch = Epoch::random();
-    let mut log = LogRecord {
-        generation: 1,
-        generation_began_ms: unix_ms(),
-        ..LogRecord::default()
-    };
-    let mut position = 0;
-    let mut has_lost_memory = false;
-    if let Some(text) = store.get(Table::Meta, EPOCH)? {
-        let id = std::str::from_utf8(&text)
-            .ok()
-            .and_then(|text| format!("{text}-0").parse::<EventId>().ok());
-        epoch = id.ok_or_else(|| damaged("its epoch makes no sense"))?.epoch();
-        let state = store.get(Table::Meta, STATE)?;
-        log = state
-            .and_then(|state| LogRecord::decode(&state))
-            .ok_or_else(|| damaged("its state makes no sense"))?;
-        position = log.reserved;
-        let run = store
-            .get(Table::Meta, RUN)?
-            .ok_or_else(|| damaged("its last run is missing"))?;
-        let run = Run::parse(&run).ok_or_else(|| damaged("its last run makes no sense"))?;
-        let lost = store.lost()?;
-        if let Some(seq) = lost {
-            tracing::error!(
-                "the store lacks events that it had: a file in it was cut short or changed, or it is a copy of files of \
-                 different moments; clients that were behind are told that something is missing"
-            );
-            log.reserved = log.reserved.max(seq);
-            // No channel gets the events of one whose name is lost.
-            let numbers = store.highest_number()?.map_or(0, |number| u64::from(number) + 1);
-            log.next_number = log.next_number.max(numbers);
-        }
-        let has_lost_power = !run.is_closed && (boot.is_none() || run.boot != boot);
-        if has_lost_power || lost.is_some() {
-            // What was not synced may be gone. The first seq is left out, since a client may have the one before it as
-            // its cursor.
-            position = log.reserved + 1;
-            has_lost_memory = true;
-            if lost.is_some() || run.durability != Durability::Power {
-                log.lost = log.reserved;
-            }
-        }
-    } else if !lock.is_new() {
-        return Err(damaged("its epoch is missing"));
-    }
-    changes.push(put(Table::Meta, EPOCH, epoch.as_str().as_bytes().to_vec()));
-    let run = Run {
-        boot,
-        durability: options.durability,
-        is_closed: false,
-    };
-    changes.push(run.change());
-
-    let mut tail = TailState::new(options.bounds, position);
-    if has_lost_memory {
-        log.forgotten = log.forgotten.max(log.reserved);
-        for entry in store.prefix(Table::Marks, &[]) {
-            changes.push(remove(Table::Marks, &entry?.0));
-        }
-    }
-    tail.set_forgotten(log.forgotten);
-    let mut marks = Vec::new();
-    if !has_lost_memory {
-        for entry in store.prefix(Table::Marks, &[]) {
-            let (name, value) = entry?;
-            let [last] = parse_numbers(&value).ok_or_else(|| damaged("a mark makes no sense"))?;
-            marks.push((
-                last,
-                channel(&name).ok_or_else(|| damaged("a channel's name makes no sense"))?,
-            ));
-        }
-    }
-
-    let mut stored = StoredChannels::new(u32::try_from(log.next_number).unwrap_or(u32::MAX), log.stored_forgotten);
-    let mut names = store.prefix(Table::Names, &[]);
-    for entry in store.prefix(Table::Channels, &[]) {
-        let (key, value) = entry?;
-        let number = key.as_ref().try_into().map(u32::from_be_bytes);
-        let number = number.map_err(|_| damaged("a channel's number makes no sense"))?;
-        let record = ChannelRecord::decode(&value).ok_or_else(|| damaged("a channel makes no sense"))?;
-        let name = names.next().transpose()?.filter(|(other, _)| *other == key);
-        let name = name.and_then(|(_, name)| channel(&name));
-        let name = name.ok_or_else(|| damaged("a channel's name is missing"))?;
-        if record.last > log.reserved {
-            return Err(damaged("a channel has events above the reserved ids"));
-        }
-        match (options.history)(name.as_str()) {
-            Some(retention) => stored.insert(&name, Stored::new(number, record, retention)),
-            // It is no longer to be kept. Who comes back to it has a gap.
-            None => {
-                changes.push(remove(Table::Names, &key));
-                changes.push(remove(Table::Channels, &key));
-                changes.push(put(Table::Marks, name.as_str().as_bytes(), numbers(&[record.last])));
-                marks.push((record.last, name));
-            }
-        }
-    }
-    marks.sort();
-    for (last, name) in marks {
-        if stored.get(name.as_str()).is_none() {
-            tail.set_mark(name, last);
-        }
-    }
-    tail.collect_dropped();
-
-    let mut keys = Keys::new(log.generation, log.generation_began_ms);
-    for generation in [log.generation.saturating_sub(1), log.generation] {
-        for entry in store.prefix(Table::Keys, &generation.to_be_bytes()) {
-            let (key, value) = entry?;
-            let hash = key.get(8..).and_then(|hash| hash.try_into().ok());
-            let hash = hash.ok_or_else(|| damaged("a publish key makes no sense"))?;
-            let [seq, content] = parse_numbers(&value).ok_or_else(|| damaged("a publish key makes no sense"))?;
-            keys.restore(generation, KeyHash(hash), seq, content);
-        }
-    }
-
-    log.reserved = position + BLOCK;
-    changes.push(log.change());
-    store.write(changes, position, true)?;
-    store.sync()?;
-    store.retired.set(stored.retired());
-    store.retired.retire_generations(log.generation.saturating_sub(1));
-    if lock.is_new() {
-        lock.begin()?;
-    }
-    Ok(Restored {
-        epoch,
-        position,
-        reserved: log.reserved,
-        lost: log.lost,
-        last_time_ms: log.last_time_ms,
-        keys,
-        tail,
-        stored,
-    })
-}
-
-/// Who wrote the store last.
-#[derive(Debug, PartialEq, Eq)]
-struct Run {
-    /// Which boot of the machine it was.
-    boot: Option<String>,
-    durability: Durability,
-    /// It ended in order: all is on the disk.
-    is_closed: bool,
-}
-
-impl Run {
-    fn change(&self) -> Change {
-        let text = format!(
-            "{} {} {}",
-            if self.is_closed { "closed" } else { "open" },
-            if self.durability == Durability::Power {
-                "power"
-            } else {
-                "process"
-            },
-            self.boot.as_deref().unwrap_or_default()
-        );
-        put(Table::Meta, RUN, text.into_bytes())
-    }
-
-    fn parse(text: &[u8]) -> Option<Self> {
-        let mut words = std::str::from_utf8(text).ok()?.split(' ');
-        Some(Self {
-            is_closed: words.next()? == "closed",
-            durability: match words.next()? {
-                "power" => Durability::Power,
-                _ => Durability::Process,
-            },
-            boot: words.next().filter(|boot| !boot.is_empty()).map(str::to_owned),
-        })
-    }
-}
-
-/// Tells one boot of the machine from another; none where the operating system doesn't say.
-pub(super) fn boot_id() -> Option<String> {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(boot.trim().to_owned())
-}
 
 pub(super) struct Writer {
     shared: Arc<Shared>,
@@ -447,13 +190,13 @@ impl Writer {
             let Stored { number, record, .. } = &change.stored;
             batch
                 .changes
-                .push(put(Table::Channels, &number.to_be_bytes(), record.encode()));
+                .push(Change::put(Table::Channels, &number.to_be_bytes(), record.encode()));
         }
         self.forget(batch);
         for (name, last) in &batch.marks {
             batch
                 .changes
-                .push(put(Table::Marks, name.as_str().as_bytes(), numbers(&[*last])));
+                .push(Change::put(Table::Marks, name.as_str().as_bytes(), numbers(&[*last])));
         }
         for (key, value) in &batch.puts {
             batch.changes.push(Change {
@@ -489,7 +232,7 @@ impl Writer {
             }
             let value = value.get_or_insert_with(|| encode_event(&append.draft, append.time_ms));
             change.add(append.seq, append.time_ms, value.len() as u64);
-            batch.changes.push(put(
+            batch.changes.push(Change::put(
                 Table::Events,
                 &event_key(change.stored.number, append.seq),
                 value.clone(),
@@ -504,7 +247,7 @@ impl Writer {
                 let key = key_key(claim.generation, *hash);
                 batch
                     .changes
-                    .push(put(Table::Keys, &key, numbers(&[append.seq, claim.content])));
+                    .push(Change::put(Table::Keys, &key, numbers(&[append.seq, claim.content])));
             }
         }
         Ok(())
@@ -530,11 +273,13 @@ impl Writer {
                 let trimmed = known.map_or(state.stored.forgotten, |known| known.last);
                 drop(state);
                 if known.is_some() {
-                    batch.changes.push(remove(Table::Marks, name.as_str().as_bytes()));
+                    batch
+                        .changes
+                        .push(Change::remove(Table::Marks, name.as_str().as_bytes()));
                 }
                 let key = number.to_be_bytes();
                 let value = name.as_str().as_bytes().to_vec();
-                batch.changes.push(put(Table::Names, &key, value));
+                batch.changes.push(Change::put(Table::Names, &key, value));
                 let record = ChannelRecord {
                     last: trimmed,
                     trimmed,
@@ -552,7 +297,9 @@ impl Writer {
         let mut state = self.shared.state.lock();
         for name in state.tail.take_dropped() {
             if state.stored.get(name.as_str()).is_none() && !batch.marks.contains_key(name.as_str()) {
-                batch.changes.push(remove(Table::Marks, name.as_str().as_bytes()));
+                batch
+                    .changes
+                    .push(Change::remove(Table::Marks, name.as_str().as_bytes()));
             }
         }
         while state.stored.emptied.len() > EMPTY_CHANNELS_MAX
@@ -564,8 +311,8 @@ impl Writer {
                 && !batch.stored.contains_key(name.as_str())
             {
                 let key = stored.number.to_be_bytes();
-                batch.changes.push(remove(Table::Names, &key));
-                batch.changes.push(remove(Table::Channels, &key));
+                batch.changes.push(Change::remove(Table::Names, &key));
+                batch.changes.push(Change::remove(Table::Channels, &key));
                 batch.forgotten.push((name, stored.number));
             }
         }
@@ -705,21 +452,14 @@ impl Writer {
             }
             self.shared.assigned.load(Ordering::Relaxed)
         };
-        // What was kept before can still be read.
-        let kept = self.shared.position.load(Ordering::Relaxed);
-        self.shared.readable.store(kept, Ordering::Release);
         self.has_failed = true;
         self.newest = last;
         let mut state = self.shared.state.lock();
         for name in stored.keys() {
             state.stored.keep(name);
         }
-        while state.tail.next_seq() <= last {
-            state.tail.push_hole();
-        }
-        self.shared.position.store(last, Ordering::Release);
         drop(state);
-        (self.shared.wake)();
+        self.shared.pass_over(last);
         for reply in replies {
             let _ = reply.send(Err(failure.error()));
         }
@@ -732,22 +472,22 @@ impl Writer {
             let channels = append.draft.channels.iter();
             for change in channels.filter_map(|name| batch.stored.get(name.as_str())) {
                 let key = event_key(change.stored.number, append.seq);
-                self.repairs.push(remove(Table::Events, &key));
+                self.repairs.push(Change::remove(Table::Events, &key));
             }
             if let Some(claim) = &append.claim {
                 for hash in &claim.hashes {
                     let key = key_key(claim.generation, *hash);
-                    self.repairs.push(remove(Table::Keys, &key));
+                    self.repairs.push(Change::remove(Table::Keys, &key));
                 }
             }
         }
         for change in batch.stored.values() {
             let key = change.stored.number.to_be_bytes();
             match &change.before {
-                Some(before) => self.repairs.push(put(Table::Channels, &key, before.encode())),
+                Some(before) => self.repairs.push(Change::put(Table::Channels, &key, before.encode())),
                 None => {
-                    self.repairs.push(remove(Table::Channels, &key));
-                    self.repairs.push(remove(Table::Names, &key));
+                    self.repairs.push(Change::remove(Table::Channels, &key));
+                    self.repairs.push(Change::remove(Table::Names, &key));
                 }
             }
         }
@@ -755,8 +495,9 @@ impl Writer {
             if let Some(stored) = state.stored.get(name.as_str()) {
                 let key = number.to_be_bytes();
                 self.repairs
-                    .push(put(Table::Names, &key, name.as_str().as_bytes().to_vec()));
-                self.repairs.push(put(Table::Channels, &key, stored.record.encode()));
+                    .push(Change::put(Table::Names, &key, name.as_str().as_bytes().to_vec()));
+                self.repairs
+                    .push(Change::put(Table::Channels, &key, stored.record.encode()));
             }
         }
         for name in batch.marks.keys().chain(batch.stored.keys()) {
@@ -765,8 +506,8 @@ impl Writer {
             }
             let key = name.as_str().as_bytes();
             self.repairs.push(match state.tail.known(name.as_str()) {
-                Some(known) => put(Table::Marks, key, numbers(&[known.last])),
-                None => remove(Table::Marks, key),
+                Some(known) => Change::put(Table::Marks, key, numbers(&[known.last])),
+                None => Change::remove(Table::Marks, key),
             });
         }
     }
@@ -844,27 +585,9 @@ impl Writer {
     }
 }
 
-fn put(table: Table, key: &[u8], value: Vec<u8>) -> Change {
-    let key = key.to_vec();
-    let value = Some(value);
-    Change { table, key, value }
-}
-
-fn remove(table: Table, key: &[u8]) -> Change {
-    let key = key.to_vec();
-    let value = None;
-    Change { table, key, value }
-}
-
 fn key_key(generation: u64, hash: KeyHash) -> [u8; 24] {
     let mut key = [0; 24];
     key[..8].copy_from_slice(&generation.to_be_bytes());
     key[8..].copy_from_slice(&hash.0);
     key
-}
-
-fn channel(name: &[u8]) -> Option<Channel> {
-    std::str::from_utf8(name)
-        .ok()
-        .map(|name| Channel::stored(Arc::from(name)))
 }

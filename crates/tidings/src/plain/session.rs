@@ -397,9 +397,7 @@ pub(crate) fn drive(cell: &Rc<Cell>, key: Key) {
 impl Shard {
     /// Counts a publish that is under way; false when there are so many that the next message has to wait for it.
     pub(super) fn begin_publish(&mut self, key: Key) -> bool {
-        let session = self
-            .get(key)
-            .and_then(|connection| connection.plain.as_mut()?.session.as_mut());
+        let session = self.session_of(key);
         let Some(session) = session.filter(|session| session.publishing < PUBLISHING_MAX) else {
             return false;
         };
@@ -408,12 +406,13 @@ impl Shard {
     }
 
     pub(super) fn end_publish(&mut self, key: Key) {
-        let session = self
-            .get(key)
-            .and_then(|connection| connection.plain.as_mut()?.session.as_mut());
-        if let Some(session) = session {
+        if let Some(session) = self.session_of(key) {
             session.publishing -= 1;
         }
+    }
+
+    fn session_of(&mut self, key: Key) -> Option<&mut Session> {
+        self.get(key)?.plain.as_mut()?.session.as_mut()
     }
 
     /// Whether the client has yet to say who it is.

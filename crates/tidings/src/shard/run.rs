@@ -96,8 +96,8 @@ async fn turns(cell: Rc<Cell>) {
         loop {
             // Read before the commands are taken: what was sent before an event up to here is then among them.
             let position = server.hub.log.position();
-            handle.take(&mut queue);
-            let is_done = cell.state.borrow_mut().turn(&mut queue, position);
+            let errands = handle.take(&mut queue);
+            let is_done = cell.state.borrow_mut().turn(errands, &mut queue, position);
             start_ready(&cell);
             if is_done {
                 break;
@@ -119,10 +119,9 @@ async fn turns(cell: Rc<Cell>) {
 impl Shard {
     /// Carries out what is queued and due, at most so much that the flush does not wait long; true when nothing is left. What
     /// comes after an event that is not yet kept stays in the queue: the log wakes this shard when it is.
-    fn turn(&mut self, queue: &mut VecDeque<Queued>, position: u64) -> bool {
+    fn turn(&mut self, errands: Vec<Errand>, queue: &mut VecDeque<Queued>, position: u64) -> bool {
         self.tick();
         self.is_in_turn = true;
-        let errands = self.server.hub.shards[usize::from(self.number)].take_errands();
         self.asked.extend(errands.into_iter().map(|errand| errand()));
         let mut taken = 0;
         let mut is_all = true;

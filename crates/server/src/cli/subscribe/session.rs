@@ -145,14 +145,20 @@ mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
 
+    impl Session {
+        pub(in crate::cli::subscribe) fn to_memory(since: Option<&str>) -> (Self, Arc<Mutex<Vec<u8>>>) {
+            let (screen, written) = Screen::to_memory();
+            let since = since.map(|since| since.parse().unwrap());
+            let session = Session {
+                screen,
+                ..Session::new(vec!["c".to_owned()], since)
+            };
+            (session, written)
+        }
+    }
+
     fn session(since: Option<&str>) -> (Session, Arc<Mutex<Vec<u8>>>) {
-        let (screen, written) = Screen::to_memory();
-        let since = since.map(|since| since.parse().unwrap());
-        let session = Session {
-            screen,
-            ..Session::new(vec!["c".to_owned()], since)
-        };
-        (session, written)
+        Session::to_memory(since)
     }
 
     fn event(id: &str) -> Event {

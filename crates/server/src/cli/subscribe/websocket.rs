@@ -56,6 +56,7 @@ pub(super) async fn read(remote: &Remote, session: &mut Session) -> Result<(), E
         .send(Message::text(subscribe.to_string()))
         .await
         .map_err(|error| Trouble::Lost(error.to_string()))?;
+    let url = remote.url();
     let mut heartbeat = HEARTBEAT;
     loop {
         // Its pings arrive here too.
@@ -64,7 +65,7 @@ pub(super) async fn read(remote: &Remote, session: &mut Session) -> Result<(), E
         };
         match message {
             Some(Ok(Message::Text(text))) => {
-                if let Some(ms) = take(remote, session, &text)? {
+                if let Some(ms) = take(&url, session, &text)? {
                     heartbeat = Duration::from_millis(ms);
                 }
             }
@@ -95,7 +96,7 @@ fn closed(code: u16) -> Trouble {
 }
 
 /// Takes a message. Answers the heartbeat where it tells one.
-fn take(remote: &Remote, session: &mut Session, text: &str) -> Result<Option<u64>, End> {
+fn take(url: &str, session: &mut Session, text: &str) -> Result<Option<u64>, End> {
     fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, End> {
         serde_json::from_str(text).map_err(|error| {
             Trouble::Lost(format!(
@@ -112,7 +113,7 @@ fn take(remote: &Remote, session: &mut Session, text: &str) -> Result<Option<u64
         "welcome" => return Ok(Some(parse::<Welcome>(text)?.heartbeat_ms)),
         "ok" => {
             let Subscribed { result } = parse(text)?;
-            session.entered(&remote.url(), "ws");
+            session.entered(url, "ws");
             session.moved(&result.cursor);
         }
         "error" => {
@@ -123,4 +124,32 @@ fn take(remote: &Remote, session: &mut Session, text: &str) -> Result<Option<u64
         _ => {}
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The user's own channel speaks from the start; what was missed comes after the answer.
+    #[test]
+    fn what_comes_before_the_answer_is_no_place_to_come_back_to() {
+        let (mut session, written) = Session::to_memory(Some("aaaaaaaa-5"));
+        let event = |seq: u64, channel: &str| {
+            format!(r#"{{"type":"event","id":"aaaaaaaa-{seq}","channel":"{channel}","event":"e","data":1,"time":2}}"#)
+        };
+        let mut heard = |text: &str| take("http://127.0.0.1:1", &mut session, text).map_err(|_| ()).unwrap();
+        assert_eq!(
+            heard(r#"{"type":"welcome","user":"ann","heartbeat_ms":25000}"#),
+            Some(25_000)
+        );
+        heard(&event(9, "user:ann"));
+        heard(r#"{"type":"ok","id":1,"result":{"cursor":"aaaaaaaa-5"}}"#);
+        heard(&event(7, "c"));
+        assert_eq!(session.since().as_deref(), Some("aaaaaaaa-7"));
+        let printed = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        assert!(
+            printed.contains("aaaaaaaa-7") && !printed.contains("aaaaaaaa-9"),
+            "{printed}"
+        );
+    }
 }
