@@ -161,7 +161,8 @@ describe("the demo's panels", () => {
         let asked = 0;
         await context.route("**/demo/token", (route) => {
           asked += 1;
-          if (asked > 1) return route.continue();
+          // Of the same user: the page has another name of its own.
+          if (asked > 1) return route.continue({ postData: JSON.stringify({ name: "Ann" }) });
           const token = tokenOf("Ann", { exp: end, channels: { subscribe: ["room:*"], publish: ["room:*"] } });
           return route.fulfill({ json: { token, user: "Ann" } });
         });

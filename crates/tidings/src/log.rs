@@ -90,8 +90,9 @@ pub(crate) trait Log: Send + Sync {
     )]
     fn durability(&self, channel: &Channel) -> Durability;
 
-    /// Keeps records outside the sequence, or with `None` removes them: all of them or none, and before anything that is
-    /// appended later.
+    /// Keeps records beside the events, or with `None` removes them: all of them or none. They take a place in the sequence that
+    /// stays empty for readers: the position passes it when they are kept, or can't be for now. What is sent after that is
+    /// not carried out before.
     fn put_all(&self, records: Vec<Record>);
 
     /// As [`Log::put_all`], for one.

@@ -110,7 +110,11 @@ pub(super) struct Queue {
 
 pub(super) enum Job {
     Append(Box<Append>),
-    Put(Vec<Record>),
+    Put {
+        /// Their place, in which there is no event.
+        seq: u64,
+        records: Vec<Record>,
+    },
     Expire,
 }
 
@@ -161,7 +165,7 @@ impl Job {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Append(append) => append.draft.message.bytes() + 256,
-            Self::Put(records) => {
+            Self::Put { records, .. } => {
                 let bytes = |(key, value): &Record| key.len() + value.as_ref().map_or(0, Bytes::len) + 64;
                 records.iter().map(bytes).sum()
             }
@@ -300,17 +304,20 @@ impl Shared {
             queue.keys = Keys::new(0, 0);
             self.assigned.load(Ordering::Relaxed)
         };
+        self.stop_reading();
         self.pass_over(last);
     }
 
-    /// What has been given places up to `last` and is not kept never will be. Nobody waits for it any longer.
-    pub(super) fn pass_over(&self, last: u64) {
+    /// Readers get what has been kept so far: what comes after it in the store is of a write that failed.
+    pub(super) fn stop_reading(&self) {
         let kept = self.position.load(Ordering::Relaxed);
         self.readable.store(kept, Ordering::Release);
+    }
+
+    /// In the places up to `last` that are not taken there never will be an event. Nobody waits for one any longer.
+    pub(super) fn pass_over(&self, last: u64) {
         let mut state = self.state.lock();
-        while state.tail.next_seq() <= last {
-            state.tail.push_hole();
-        }
+        state.tail.push_holes(last);
         self.position.store(last, Ordering::Release);
         drop(state);
         (self.wake)();
@@ -404,7 +411,9 @@ impl Log for LocalLog {
     fn put_all(&self, records: Vec<Record>) {
         let mut queue = self.shared.queue.lock();
         if !queue.is_closing && !records.is_empty() {
-            self.shared.enqueue(&mut queue, Job::Put(records));
+            let seq = self.shared.assigned.load(Ordering::Relaxed) + 1;
+            self.shared.assigned.store(seq, Ordering::Release);
+            self.shared.enqueue(&mut queue, Job::Put { seq, records });
         }
     }
 

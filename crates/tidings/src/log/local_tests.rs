@@ -104,6 +104,36 @@ fn while_the_store_fails_nothing_is_kept_and_afterwards_all_is_as_before() {
     }
 }
 
+/// A command that is sent after a put is carried out when that is kept: a client that has its answer has its rooms.
+#[test]
+fn what_is_put_has_a_place_that_is_passed_when_it_is_kept() {
+    let fixture = stored(Kind::Power);
+    let log = fixture.open_local();
+    let first = append(&log, draft(&["s1"], "1"));
+    for number in 0..50_u8 {
+        log.put(Bytes::from(vec![b'k', number]), Some(Bytes::from_static(b"v")));
+        let place = log.assigned();
+        until("it is passed", || log.position() >= place);
+        let killed = fixture.killed().open_local();
+        assert_eq!(killed.records(b"k").len(), usize::from(number) + 1);
+    }
+    let last = append(&log, draft(&["s1"], "2"));
+    assert_eq!(read(&log, &[("s1", 0)], ALL), (vec![(0, first), (0, last)], vec![]));
+    let mut out = Vec::new();
+    let tail = log.tail(first - 1, 1_000, &mut out);
+    assert_eq!(
+        (seqs(&out), tail.position, tail.missed),
+        (vec![first, last], last, false)
+    );
+    // While the store fails nobody waits for what can't be kept.
+    log.fail(Some(ErrorKind::StorageFull));
+    wait(log.append(draft(&["s1"], "3"))).unwrap_err();
+    log.put(Bytes::from_static(b"later"), Some(Bytes::from_static(b"v")));
+    until("it is passed", || log.position() >= log.assigned());
+    until("the store is opened again", || log.failure().is_none());
+    assert_eq!(fixture.killed().open_local().records(b"later").len(), 1);
+}
+
 #[test]
 fn a_fault_of_the_writer_is_told_to_all_who_wait_and_holds_up_nobody_else() {
     let fixture = stored(Kind::Power);

@@ -15,6 +15,9 @@ use crate::channel::Channel;
 use crate::event::Event;
 use crate::limits::{EMPTY_CHANNELS_MAX, Limits};
 
+/// So many places without an event stay at the beginning.
+const EMPTY_SLOTS: usize = 1_024;
+
 /// How much is retained.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
@@ -146,13 +149,15 @@ impl TailState {
         self.known(name).map_or(self.forgotten, |known| known.last)
     }
 
-    /// The next place stays empty: its event could not be kept.
-    pub(super) fn push_hole(&mut self) {
-        self.slots.push_back(Slot {
-            event: None,
-            holders: 0,
-            is_hole: true,
-        });
+    /// The next places up to `last` stay empty: an event could not be kept, or it was none.
+    pub(super) fn push_holes(&mut self, last: u64) {
+        while self.next_seq() <= last {
+            self.slots.push_back(Slot {
+                event: None,
+                holders: 0,
+                is_hole: true,
+            });
+        }
     }
 
     /// Puts the event in the next place, which has to be its own. `stored` tells of a channel that the store keeps too
@@ -345,6 +350,8 @@ impl TailState {
                         }
                     }
                 }
+                // Who reads the tail is not behind for what was no event.
+                None if self.slots.len() <= EMPTY_SLOTS => break,
                 None => {}
             }
             self.slots.pop_front();
@@ -502,7 +509,7 @@ mod tests {
     fn a_hole_is_nothing_that_is_missed() {
         let mut tail = TailState::new(ROOMY, 0);
         push(&mut tail, &["a"], 1, 1);
-        tail.push_hole();
+        tail.push_holes(tail.next_seq());
         push(&mut tail, &["a"], 1, 1);
         let mut out = Vec::new();
         let (position, missed) = (3, false);

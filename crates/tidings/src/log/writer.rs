@@ -49,6 +49,8 @@ pub(super) struct Writer {
 /// What one batch is going to change.
 #[derive(Default)]
 struct Batch {
+    /// The last place that is taken; 0 when none is.
+    highest: u64,
     changes: Vec<Change>,
     appends: Vec<Append>,
     stored: HashMap<Channel, stored::Change>,
@@ -133,8 +135,14 @@ impl Writer {
         let mut is_expiring = false;
         for job in jobs {
             match job {
-                Job::Append(append) => batch.appends.push(*append),
-                Job::Put(records) => batch.puts.extend(records),
+                Job::Append(append) => {
+                    batch.highest = append.seq;
+                    batch.appends.push(*append);
+                }
+                Job::Put { seq, records } => {
+                    batch.highest = seq;
+                    batch.puts.extend(records);
+                }
                 Job::Expire => is_expiring = true,
             }
         }
@@ -144,6 +152,7 @@ impl Writer {
         let Some(store) = store else {
             // Nothing can have been appended.
             self.unsaved.extend(batch.puts);
+            self.shared.pass_over(batch.highest);
             return true;
         };
         let written = self
@@ -168,16 +177,9 @@ impl Writer {
     fn make(&mut self, store: &Store, batch: &mut Batch, is_expiring: bool) -> Result<(), StoreError> {
         let now_ms = unix_ms();
         let appends = std::mem::take(&mut batch.appends);
-        let mut highest = 0;
-        let mut outcome = Ok(());
-        for append in &appends {
-            highest = append.seq;
-            if outcome.is_ok() {
-                outcome = self.add(batch, append);
-            }
-        }
+        let outcome = appends.iter().try_for_each(|append| self.add(batch, append));
         batch.appends = appends;
-        self.newest = self.newest.max(highest);
+        self.newest = self.newest.max(batch.highest);
         outcome?;
         if is_expiring {
             let due = self.shared.state.lock().stored.take_due(now_ms, TRIM_CHANNELS_MAX);
@@ -208,9 +210,9 @@ impl Writer {
         if batch.changes.is_empty() {
             return Ok(());
         }
-        if highest > self.reserved {
+        if batch.highest > self.reserved {
             // No id is seen before it is known on the disk that it was given.
-            self.reserved = highest + BLOCK;
+            self.reserved = batch.highest + BLOCK;
             batch.sync = true;
         }
         let log = self.log_record(batch);
@@ -371,6 +373,8 @@ impl Writer {
                 time_ms: append.time_ms,
                 draft: append.draft,
             };
+            // What is put beside the events has its place too.
+            state.tail.push_holes(event.seq - 1);
             state.tail.push(Arc::new(event), |name| {
                 let change = batch.stored.get(name.as_str())?;
                 Some(change.before.map_or(change.stored.record.trimmed, |before| before.last))
@@ -387,11 +391,13 @@ impl Writer {
             state.stored.remove(name.as_str());
             self.retired.insert(number, u64::MAX);
         }
-        if !answers.is_empty() {
-            shared.position.store(state.tail.next_seq() - 1, Ordering::Release);
+        state.tail.push_holes(batch.highest);
+        let has_moved = batch.highest > 0;
+        if has_moved {
+            shared.position.store(batch.highest, Ordering::Release);
         }
         drop(state);
-        if !answers.is_empty() {
+        if has_moved {
             (shared.wake)();
         }
         // Nobody who has looked at the old marks may find less than they say.
@@ -442,7 +448,7 @@ impl Writer {
             for job in std::mem::take(&mut queue.jobs) {
                 match job {
                     Job::Append(append) => appends.push(*append),
-                    Job::Put(records) => self.unsaved.extend(records),
+                    Job::Put { records, .. } => self.unsaved.extend(records),
                     Job::Expire => queue.is_expiring = false,
                 }
             }
@@ -459,6 +465,7 @@ impl Writer {
             state.stored.keep(name);
         }
         drop(state);
+        self.shared.stop_reading();
         self.shared.pass_over(last);
         for reply in replies {
             let _ = reply.send(Err(failure.error()));
