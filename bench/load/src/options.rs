@@ -69,6 +69,9 @@ impl Options {
     pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Self>> {
         let mut arguments = arguments.peekable();
         let bench = PathBuf::from(arguments.next().context("the first argument is bench's folder")?);
+        if !bench.join("servers").is_dir() {
+            bail!("the first argument is bench's folder, not {}: call it with `bench/run`", bench.display());
+        }
         let mut typed = Vec::new();
         let (mut quick, mut rounds, mut servers, mut workloads) = (false, None, None, None);
         while let Some(option) = arguments.next() {

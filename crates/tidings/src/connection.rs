@@ -78,6 +78,12 @@ pub(crate) enum Transport {
     Polling(Box<Polling>),
     /// The body of an HTTP answer that goes on.
     Stream(Arc<Pipe>),
+    /// The same where it has the byte stream for itself. What the client says there has no meaning.
+    BareStream {
+        link: Link,
+        /// As [`Socket::task`].
+        task: u32,
+    },
     /// An HTTP request that waits for the next event.
     Waiter(Option<oneshot::Sender<Bytes>>),
 }
@@ -167,6 +173,11 @@ impl Connection {
         self.phase == Phase::Open
     }
 
+    /// Whether it writes to a byte stream of its own.
+    pub(crate) fn has_link(&self) -> bool {
+        matches!(self.transport, Transport::WebSocket(_) | Transport::BareStream { .. })
+    }
+
     pub(crate) fn socket_mut(&mut self) -> Option<&mut Socket> {
         match &mut self.transport {
             Transport::WebSocket(socket) => Some(socket),
@@ -183,6 +194,9 @@ impl Connection {
 
     /// Who asks and never listens is not read from, so that it can't grow; nor is one whose handlers are behind.
     pub(crate) fn is_paused(&self, outbox_bytes_max: usize) -> bool {
+        if matches!(self.transport, Transport::BareStream { .. }) {
+            return false; // nobody listens, but to its end
+        }
         let is_behind = match &self.plain {
             Some(plain) => plain.is_behind(),
             None => self.client.is_behind(),

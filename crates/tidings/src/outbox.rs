@@ -28,6 +28,13 @@ impl Outbox {
         }
     }
 
+    /// Moves all that waits in `other` to the end.
+    pub(crate) fn append(&mut self, other: &mut Outbox) {
+        while let Some(chunk) = other.pop() {
+            self.push(chunk);
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_empty()
     }

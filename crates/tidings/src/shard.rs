@@ -232,7 +232,7 @@ impl Shard {
                 self.mark_dirty(index);
             }
             (Transport::Polling(_), _) => self.end_polling(index, farewell == Farewell::Goodbye),
-            (Transport::Stream(_), _) => self.end_stream(index),
+            (Transport::Stream(_) | Transport::BareStream { .. }, _) => self.end_stream(index),
             (Transport::Waiter(_), _) => self.answer_waiter(index),
         }
     }

@@ -17,17 +17,19 @@ use tokio::sync::oneshot;
 use super::Granted;
 use super::pipe::{Pipe, StreamBody};
 use super::requests;
-use super::stream::{self, NewStream};
+use super::stream::{self, NewStream, TakenStream};
 use crate::access::Visitor;
 use crate::error::{Code, Error, Result};
 use crate::handshake::{Handshake, Opening};
 use crate::log::Since;
 use crate::origin;
 use crate::random::RandomId;
+use crate::serve::Streams;
 use crate::server::Server;
 use crate::shard::command::Command;
 use crate::shard::run::Task;
 use crate::transport::http as engine;
+use crate::transport::link::NewLink;
 use crate::wire::Wire;
 use request::Query;
 
@@ -162,12 +164,23 @@ async fn open_stream(server: &Arc<Server>, request: &Request<()>) -> Result<Resp
 
 pub(super) fn start_stream(server: &Arc<Server>, sid: RandomId, new: NewStream) -> Response<Body> {
     let pipe: Arc<Pipe> = Arc::clone(&new.pipe);
+    let shard = server.hub.shard_of(sid);
     let command = Command::OpenStream {
         sid,
         new: Box::new(new),
     };
-    server.hub.send(server.hub.shard_of(sid), command);
-    stream_response(Body::new(StreamBody::new(pipe, Arc::clone(server), sid)))
+    server.hub.send(shard, command);
+    let body = StreamBody::new(Arc::clone(&pipe), Arc::clone(server), sid);
+    let mut response = stream_response(Body::new(body));
+    let server = Arc::clone(server);
+    let bare = Streams::new(move |link: NewLink, head| {
+        pipe.take_over();
+        let link = link.stream;
+        let taken = Box::new(TakenStream { pipe, link, head });
+        server.hub.send(shard, Command::TakeStream { sid, taken });
+    });
+    response.extensions_mut().insert(bare);
+    response
 }
 
 pub(super) fn last_event_id(headers: &http::HeaderMap) -> Option<&str> {

@@ -27,6 +27,8 @@ struct State {
     has_more: bool,
     is_finished: bool,
     is_gone: bool,
+    /// The shard writes to the byte stream itself.
+    is_taken: bool,
     reader: Option<Waker>,
 }
 
@@ -68,6 +70,16 @@ impl Pipe {
             true => Piped::Full { has_moved: bytes > 0 },
             false => Piped::All,
         }
+    }
+
+    /// The shard is about to do without the body. Its end says nothing any more.
+    pub(crate) fn take_over(&self) {
+        self.0.lock().is_taken = true;
+    }
+
+    /// What the body has not taken.
+    pub(crate) fn take_rest(&self) -> impl Iterator<Item = Bytes> {
+        std::mem::take(&mut self.0.lock().chunks).into_iter()
     }
 
     /// The body ends when it has taken all.
@@ -125,6 +137,9 @@ impl Drop for StreamBody {
     /// The answer is over, or the client went away.
     fn drop(&mut self) {
         let mut state = self.pipe.0.lock();
+        if state.is_taken {
+            return;
+        }
         state.is_gone = true;
         let was_finished = state.is_finished;
         state.chunks.clear();

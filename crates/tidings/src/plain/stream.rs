@@ -1,6 +1,7 @@
 //! Server-sent events (WHATWG HTML, section 9.2): a connection whose link is the body of an HTTP answer.
 
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use tidings_protocol::sse;
@@ -13,8 +14,10 @@ use crate::hub::Permit;
 use crate::id::EventId;
 use crate::limits::{RETRY_JITTER_MS, RETRY_MS, SSE_HEARTBEAT_MS};
 use crate::log::Since;
+use crate::outbox::Outbox;
 use crate::random::RandomId;
 use crate::shard::Shard;
+use crate::transport::link;
 use crate::wire::Wire;
 
 /// A stream that is about to begin.
@@ -25,6 +28,14 @@ pub(crate) struct NewStream {
     pub(crate) since: Option<Since>,
     pub(crate) wire: Wire,
     pub(crate) permit: Option<Permit>,
+}
+
+/// The byte stream of an event stream that began as the body of an HTTP answer.
+pub(crate) struct TakenStream {
+    pub(crate) pipe: Arc<Pipe>,
+    pub(crate) link: link::NewStream,
+    /// The answer's head.
+    pub(crate) head: Bytes,
 }
 
 impl Shard {
@@ -58,6 +69,36 @@ impl Shard {
             connection.outbox.push(cursor_line(cursor));
         }
         self.plain_subscribe(index, &channels, false, since);
+        self.mark_dirty(index);
+    }
+
+    /// From now on the shard writes itself: first the answer's head, then what the body has not taken.
+    pub(crate) fn take_stream(&mut self, sid: RandomId, taken: TakenStream) {
+        let TakenStream { pipe, link, head } = taken;
+        let Ok(mut link) = link.into_link() else {
+            return self.gone(sid);
+        };
+        let mut outbox = Outbox::default();
+        outbox.push(head);
+        pipe.take_rest().for_each(|chunk| outbox.push(chunk));
+        let task = self.next_task();
+        let Some(connection) = self.session(sid) else {
+            // It has ended meanwhile: what it was told is told once more, if the client takes it at once.
+            let mut cx = Context::from_waker(Waker::noop());
+            while let Some(chunk) = outbox.pop() {
+                if !matches!(link.poll_write(&mut cx, &chunk), Poll::Ready(Ok(count)) if count == chunk.len()) {
+                    return;
+                }
+            }
+            let _ = link.poll_shutdown(&mut cx);
+            return;
+        };
+        outbox.append(&mut connection.outbox);
+        connection.outbox = outbox;
+        connection.transport = Transport::BareStream { link, task };
+        connection.blocked = false;
+        let index = connection.key.index;
+        self.start_reading(index, task);
         self.mark_dirty(index);
     }
 

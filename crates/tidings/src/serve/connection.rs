@@ -1,26 +1,32 @@
 //! One connection, from its first byte to its end.
 
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tower::ServiceExt as _;
 
 use super::body::{AnswerBody, RequestBody};
 use super::flow::{Connection, Count, Counted, Failure, Flow, Watched};
 use super::stream::{Protocol, Stream, Tcp};
+use super::takeover::{Slot, Taken, UnderHyper};
 
 /// Streams that a client may have open at once.
 const STREAMS_MAX: u32 = 128;
@@ -71,12 +77,13 @@ enum NotOpened {
     Handshake(io::Error),
 }
 
-/// Serves a connection until it ends, or until `stopped` and what was under way then has ended.
+/// Serves a connection until it ends, or until `stopped` and what was under way then has ended. `_alive` is held for as long.
 pub(super) async fn run(
     stream: TcpStream,
     address: SocketAddr,
     settings: Arc<Settings>,
     mut stopped: watch::Receiver<()>,
+    _alive: mpsc::Sender<()>,
 ) {
     let flow = Flow::new();
     let opened = tokio::select! {
@@ -90,52 +97,134 @@ pub(super) async fn run(
             return;
         }
     };
+    let client = Client {
+        address,
+        is_secure: opened.is_secure,
+        flow,
+        settings,
+    };
     let ended = match opened.protocol {
-        Protocol::Http2 => {
-            let service = service(address, &flow, &settings, &opened);
-            let connection = http2::Builder::new(TokioExecutor::new())
-                .timer(TokioTimer::new())
-                .max_header_list_size(u32::try_from(settings.head_bytes).unwrap_or(u32::MAX))
-                .max_concurrent_streams(STREAMS_MAX)
-                .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
-                .max_local_error_reset_streams(WRONG_STREAMS_MAX)
-                .initial_stream_window_size(STREAM_WINDOW_BYTES)
-                .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-                .keep_alive_interval(PING_INTERVAL)
-                .keep_alive_timeout(PING_TIMEOUT)
-                .serve_connection(TokioIo::new(opened.stream), service_fn(service));
-            drive(connection, flow, &settings, &mut stopped).await
-        }
-        _ => {
-            let service = service(address, &flow, &settings, &opened);
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(settings.head_timeout)
-                .max_buf_size(settings.head_bytes)
-                .serve_connection(TokioIo::new(opened.stream), service_fn(service))
-                .with_upgrades();
-            drive(connection, flow, &settings, &mut stopped).await
-        }
+        Protocol::Http2 => Box::pin(serve_http2(opened.stream, &client, &mut stopped)).await,
+        _ => serve_http1(opened.stream, &client, &mut stopped).await,
     };
     if let Err(error) = ended {
         tracing::debug!(%error, %address, "an HTTP connection ended");
     }
 }
 
-async fn drive<C: Connection>(
-    connection: C,
+/// Who is at the other end, and what is known of it.
+struct Client {
+    address: SocketAddr,
+    is_secure: bool,
     flow: Arc<Flow>,
-    settings: &Settings,
-    stopped: &mut watch::Receiver<()>,
-) -> Result<(), Failure> {
-    let mut connection = Watched::new(connection, flow, settings.stall_timeout);
-    tokio::select! {
-        ended = &mut connection => return ended,
-        _ = stopped.changed() => connection.stop(),
-    }
-    connection.await
+    settings: Arc<Settings>,
 }
 
+async fn serve_http2(stream: Stream, client: &Client, stopped: &mut watch::Receiver<()>) -> Result<(), Failure> {
+    let answers = Arc::clone(&client.flow);
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(client.settings.head_bytes).unwrap_or(u32::MAX))
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
+        .max_local_error_reset_streams(WRONG_STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service_fn(client.service(Some(answers))));
+    let mut connection = client.watch(connection);
+    drive(&mut connection, stopped, || None::<()>).await.map(drop)
+}
+
+/// Under hyper, and without it where there is nothing to do but to wait.
+async fn serve_http1(mut stream: Stream, client: &Client, stopped: &mut watch::Receiver<()>) -> Result<(), Failure> {
+    let mut answered = None;
+    loop {
+        // In a box, so that what hyper needs is gone when it is not there.
+        let taken = Box::pin(under_hyper(stream, client, stopped, answered)).await?;
+        (stream, answered) = match taken {
+            Some((Taken::Wait { answer, stand_in }, mut stream)) => {
+                let Some(response) = wait(&mut stream, answer).await else {
+                    return Ok(());
+                };
+                stream.unread(stand_in);
+                (stream, Some(response))
+            }
+            Some((Taken::Stream { begin, head, body }, stream)) => {
+                if let Some(link) = stream.into_link(Bytes::new()) {
+                    begin(link, head);
+                }
+                drop(body);
+                return Ok(());
+            }
+            None => return Ok(()),
+        };
+    }
+}
+
+/// Until the connection ends, or is to go on without hyper. The first request may be answered already.
+async fn under_hyper(
+    stream: Stream,
+    client: &Client,
+    stopped: &mut watch::Receiver<()>,
+    answered: Option<Box<Response<AnswerBody>>>,
+) -> Result<Option<(Taken, Stream)>, Failure> {
+    let slot = Arc::<Slot>::default();
+    let service = client.http1_service(&slot, answered);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(client.settings.head_timeout)
+        .max_buf_size(client.settings.head_bytes)
+        .serve_connection(TokioIo::new(stream), service_fn(service))
+        .with_upgrades();
+    let mut connection = client.watch(connection);
+    let taken = drive(&mut connection, stopped, || slot.take()).await?;
+    Ok(taken.and_then(|taken| Some((taken, take_back(connection.into_inner().into_parts()?)))))
+}
+
+/// The stream as it was, without anything of hyper's.
+fn take_back<S>(parts: http1::Parts<TokioIo<Stream>, S>) -> Stream {
+    let mut stream = parts.io.into_inner();
+    stream.unread(&parts.read_buf);
+    stream
+}
+
+/// An answer that takes long; none if the client does not wait for it.
+async fn wait(stream: &mut Stream, mut answer: Answer) -> Option<Box<Response<AnswerBody>>> {
+    poll_fn(|cx| match answer.as_mut().poll(cx) {
+        Poll::Ready(Ok(response)) => Poll::Ready(Some(Box::new(response))),
+        Poll::Pending => stream.poll_end(cx).map(|()| None),
+    })
+    .await
+}
+
+/// Until the connection ends, or something else is to be done with it.
+async fn drive<C: Connection, T>(
+    connection: &mut Watched<C>,
+    stopped: &mut watch::Receiver<()>,
+    mut taken: impl FnMut() -> Option<T>,
+) -> Result<Option<T>, Failure> {
+    let mut ended = async |connection: &mut Watched<C>| {
+        poll_fn(|cx| {
+            let ended = Pin::new(&mut *connection).poll(cx);
+            match taken() {
+                Some(taken) => Poll::Ready(Ok(Some(taken))),
+                None => ended.map_ok(|()| None),
+            }
+        })
+        .await
+    };
+    tokio::select! {
+        biased; // an answer that has come is written first
+        ended = ended(connection) => return ended,
+        _ = stopped.changed() => {}
+    }
+    connection.stop();
+    ended(connection).await
+}
+
+/// A connection that is about to speak HTTP.
 struct Opened {
     stream: Stream,
     protocol: Protocol,
@@ -206,35 +295,51 @@ async fn say_https(stream: &mut TcpStream, head_bytes: usize) {
     while rest.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
 }
 
-type Answer = Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, std::convert::Infallible>> + Send>>;
+pub(super) type Answered = Result<Response<AnswerBody>, Infallible>;
+pub(super) type Answer = Pin<Box<dyn Future<Output = Answered> + Send>>;
 
-/// What answers the requests of a connection.
-fn service(
-    address: SocketAddr,
-    flow: &Arc<Flow>,
-    settings: &Settings,
-    opened: &Opened,
-) -> impl Fn(Request<Incoming>) -> Answer + use<> {
-    let app = settings.app.clone();
-    let stall_timeout = settings.stall_timeout;
-    let is_secure = opened.is_secure;
-    let flow = Arc::clone(flow);
-    let answers = (opened.protocol == Protocol::Http2).then(|| Arc::clone(&flow));
-    move |incoming| {
-        let under_way = Counted::new(&flow, Count::Request);
-        let mut request = incoming.map(|body| Body::new(RequestBody::new(body, &flow, stall_timeout)));
-        name_host(&mut request);
-        request.extensions_mut().insert(ConnectInfo(address));
-        if is_secure {
-            request.extensions_mut().insert(Secure);
+impl Client {
+    fn watch<C: Connection>(&self, connection: C) -> Watched<C> {
+        Watched::new(connection, Arc::clone(&self.flow), self.settings.stall_timeout)
+    }
+
+    /// What answers the requests of a connection. `answers` counts what of an answer is still to be taken.
+    fn service(&self, answers: Option<Arc<Flow>>) -> impl Fn(Request<Incoming>) -> Answer + use<> {
+        let app = self.settings.app.clone();
+        let stall_timeout = self.settings.stall_timeout;
+        let (address, is_secure) = (self.address, self.is_secure);
+        let flow = Arc::clone(&self.flow);
+        move |incoming| {
+            let under_way = Counted::new(&flow, Count::Request);
+            let mut request = incoming.map(|body| Body::new(RequestBody::new(body, &flow, stall_timeout)));
+            name_host(&mut request);
+            request.extensions_mut().insert(ConnectInfo(address));
+            if is_secure {
+                request.extensions_mut().insert(Secure);
+            }
+            let answer = app.clone().oneshot(request);
+            let answers = answers.clone();
+            Box::pin(async move {
+                let answer = answer.await;
+                drop(under_way);
+                answer.map(|answer| answer.map(|body| AnswerBody::new(body, answers)))
+            })
         }
-        let answer = app.clone().oneshot(request);
-        let answers = answers.clone();
-        Box::pin(async move {
-            let answer = answer.await;
-            drop(under_way);
-            answer.map(|answer| answer.map(|body| AnswerBody::new(body, answers)))
-        })
+    }
+
+    /// The same, whose answers may be taken from hyper. The first request is already `answered`.
+    fn http1_service(
+        &self,
+        slot: &Arc<Slot>,
+        answered: Option<Box<Response<AnswerBody>>>,
+    ) -> impl Fn(Request<Incoming>) -> UnderHyper + use<> {
+        let service = self.service(None);
+        let (slot, flow) = (Arc::clone(slot), Arc::clone(&self.flow));
+        let answered = Mutex::new(answered);
+        move |request| match answered.lock().take() {
+            Some(response) => UnderHyper::answered(*response, &flow),
+            None => UnderHyper::new(request, &slot, &flow, &service),
+        }
     }
 }
 

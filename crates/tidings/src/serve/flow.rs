@@ -70,7 +70,7 @@ impl Flow {
         }
     }
 
-    fn any(&self, count: Count) -> bool {
+    pub(crate) fn any(&self, count: Count) -> bool {
         self.count(count).load(Ordering::Acquire) > 0
     }
 }
@@ -144,6 +144,14 @@ impl<C: Connection> Watched<C> {
             stopping: None,
             sleep: None,
         }
+    }
+
+    /// The connection, to be used otherwise.
+    pub(crate) fn into_inner(self) -> C
+    where
+        C: Unpin,
+    {
+        *Pin::into_inner(self.connection)
     }
 
     /// The server ends: what is under way may end, but from now on nothing is waited for that does not move, unless the

@@ -15,6 +15,9 @@ use crate::transport::link::{NewLink, NewStream};
 /// What a client of HTTP/2 begins with (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// So much of what a client says is kept while it waits for an answer, in bytes.
+const EARLY_BYTES_MAX: usize = 1 << 10;
+
 /// What a client of TLS begins with: a record that holds a handshake (RFC 8446, section 5.1).
 pub(crate) const TLS_RECORD: u8 = 22;
 
@@ -37,6 +40,16 @@ pub(crate) enum Protocol {
     Http2,
     /// TLS, and here is none, or none within.
     Tls,
+}
+
+macro_rules! inner {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match &mut *$self {
+            Stream::Tcp { tcp: $stream, .. } => $call,
+            #[cfg(feature = "tls")]
+            Stream::Boxed { stream: $stream, .. } => $call,
+        }
+    };
 }
 
 impl Stream {
@@ -87,6 +100,28 @@ impl Stream {
         }
     }
 
+    /// Puts bytes back, before all that is read.
+    pub(crate) fn unread(&mut self, bytes: &[u8]) {
+        let early = self.early();
+        if !bytes.is_empty() {
+            *early = [bytes, early].concat().into();
+        }
+    }
+
+    /// Waits for the client's end. What it says until then is kept; the more it says, the less it can go unnoticed.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [0; 256];
+        while self.early().len() < EARLY_BYTES_MAX {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let read = inner!(self, stream => Pin::new(stream).poll_read(cx, &mut buffer));
+            match (ready!(read), buffer.filled()) {
+                (Err(_), _) | (Ok(()), []) => return Poll::Ready(()),
+                (Ok(()), read) => *self.early() = [self.early(), read].concat().into(),
+            }
+        }
+        Poll::Pending
+    }
+
     /// The stream for a WebSocket, after `read`, what hyper has read beyond the request: the bare TCP socket where there
     /// is one. None when the socket is gone.
     pub(crate) fn into_link(self, read: Bytes) -> Option<NewLink> {
@@ -110,16 +145,6 @@ fn joined(first: Bytes, second: Bytes) -> Bytes {
         (true, _) => second,
         _ => [first, second].concat().into(),
     }
-}
-
-macro_rules! inner {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match &mut *$self {
-            Stream::Tcp { tcp: $stream, .. } => $call,
-            #[cfg(feature = "tls")]
-            Stream::Boxed { stream: $stream, .. } => $call,
-        }
-    };
 }
 
 impl AsyncRead for Stream {

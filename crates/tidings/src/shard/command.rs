@@ -17,7 +17,7 @@ use crate::log::{Cursor, Page, Since};
 use crate::occupancy;
 use crate::plain::Granted;
 use crate::plain::session::Renewal;
-use crate::plain::stream::NewStream;
+use crate::plain::stream::{NewStream, TakenStream};
 use crate::plain::waiter::NewWaiter;
 use crate::random::RandomId;
 use crate::socketio::ack::AckSink;
@@ -118,6 +118,8 @@ pub(crate) enum Command {
     PlainSay { key: Key, json: Vec<u8> },
     /// An event stream.
     OpenStream { sid: RandomId, new: Box<NewStream> },
+    /// An event stream gets the byte stream for itself; the bytes come first.
+    TakeStream { sid: RandomId, taken: Box<TakenStream> },
     /// A poll that waits.
     OpenWaiter { sid: RandomId, new: Box<NewWaiter> },
     /// The poll's time is over.

@@ -63,6 +63,7 @@ impl Shard {
             Command::PlainUnsubscribe { key, id, channels } => self.session_unsubscribe(key, id.as_deref(), &channels),
             Command::PlainSay { key, json } => self.say_to(key, &json),
             Command::OpenStream { sid, new } => self.open_stream(sid, *new),
+            Command::TakeStream { sid, taken } => self.take_stream(sid, *taken),
             Command::OpenWaiter { sid, new } => self.open_waiter(sid, *new),
             Command::StopWaiting { sid } => self.stop_waiting(sid),
             Command::Writable { sid } => self.writable(sid),

@@ -235,9 +235,8 @@ fn push_run(connection: &mut Connection, seq: u64, chunk: &Bytes, outbox_bytes_m
 /// Volatile events are for who can take them now.
 fn takes_volatile(connection: &Connection) -> bool {
     let writable = match &connection.transport {
-        Transport::WebSocket(_) => !connection.blocked,
+        Transport::WebSocket(_) | Transport::Stream(_) | Transport::BareStream { .. } => !connection.blocked,
         Transport::Polling(polling) => polling.get.is_some(),
-        Transport::Stream(_) => !connection.blocked,
         Transport::Waiter(_) => false,
     };
     writable && connection.pace == Pace::Live && connection.is_open()

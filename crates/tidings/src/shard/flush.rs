@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::{Farewell, Shard};
 use crate::channel::Channel;
-use crate::connection::{Connection, Key, Pace, Phase, Transport};
+use crate::connection::{Connection, Key, Pace, Phase, Socket, Transport};
 use crate::error::Result;
 use crate::limits::{PAGE_EVENTS_MAX, WRITE_CHUNKS_MAX};
 use crate::log::{Cursor, Log, Page, PageLimit};
@@ -78,11 +78,13 @@ impl Shard {
                     return self.remove(index);
                 }
                 // A polling client has yet to ask for the end: `poll` tells it, or the sweep gives it up.
-                if let Transport::WebSocket(socket) = &mut connection.transport {
+                if let Transport::WebSocket(Socket { link, .. }) | Transport::BareStream { link, .. } =
+                    &mut connection.transport
+                {
                     *shut = true;
                     let waker = connection.waker.clone().unwrap_or_else(|| Waker::noop().clone());
                     // An error or a delay here changes nothing: the sweep removes what lingers.
-                    let _ = socket.link.poll_shutdown(&mut Context::from_waker(&waker));
+                    let _ = link.poll_shutdown(&mut Context::from_waker(&waker));
                     connection.wake();
                 }
             }
@@ -267,16 +269,16 @@ fn write(connection: &mut Connection, now_ms: u64) -> Written {
                 Written::Failed
             }
         },
-        Transport::WebSocket(socket) => {
+        Transport::WebSocket(Socket { link, .. }) | Transport::BareStream { link, .. } => {
             let waker = connection.waker.clone().unwrap_or_else(|| Waker::noop().clone());
             let mut cx = Context::from_waker(&waker);
             while !connection.outbox.is_empty() {
                 let written = match connection.outbox.only() {
-                    Some(bytes) => socket.link.poll_write(&mut cx, bytes),
+                    Some(bytes) => link.poll_write(&mut cx, bytes),
                     None => {
                         let mut slices = [IoSlice::new(&[]); WRITE_CHUNKS_MAX];
                         let count = connection.outbox.fill_slices(&mut slices);
-                        socket.link.poll_write_vectored(&mut cx, &slices[..count])
+                        link.poll_write_vectored(&mut cx, &slices[..count])
                     }
                 };
                 match written {
@@ -288,7 +290,7 @@ fn write(connection: &mut Connection, now_ms: u64) -> Written {
                     Poll::Pending => return Written::Blocked,
                 }
             }
-            match socket.link.poll_flush(&mut cx) {
+            match link.poll_flush(&mut cx) {
                 Poll::Ready(Err(_)) => Written::Failed,
                 Poll::Ready(Ok(())) | Poll::Pending => Written::All,
             }

@@ -5,8 +5,9 @@ use std::ops::ControlFlow;
 use std::task::{Context, Poll};
 
 use super::{Farewell, Shard};
-use crate::connection::{Key, Phase, Socket, Transport};
+use crate::connection::{Connection, Key, Phase, Socket, Transport};
 use crate::socketio::reason::Reason;
+use crate::transport::link::Link;
 
 /// What reading a link came to.
 pub(crate) enum Read {
@@ -35,6 +36,7 @@ impl Shard {
             };
             let role = match (&connection.transport, &connection.probe) {
                 (Transport::WebSocket(socket), _) if socket.task == task => Role::Main,
+                (Transport::BareStream { task: own, .. }, _) if *own == task => Role::Main,
                 (_, Some(probe)) if probe.socket.task == task => Role::Probe,
                 _ => return Read::Over,
             };
@@ -65,10 +67,10 @@ impl Shard {
                 connection.reader_waits = true;
                 return Read::Waiting;
             }
-            let Some(socket) = link_of(connection, role) else {
+            let Some(link) = link_of(connection, role) else {
                 return Read::Over;
             };
-            let bytes = match socket.link.poll_read(cx, buffer) {
+            let bytes = match link.poll_read(cx, buffer) {
                 Poll::Pending => return Read::Waiting,
                 Poll::Ready(Ok(0)) => {
                     self.link_gone(key.index, role, Reason::TransportClose);
@@ -106,7 +108,7 @@ impl Shard {
         if role == Role::Main {
             connection.heartbeat.received_ms = now_ms;
         }
-        let Some(socket) = link_of(connection, role) else {
+        let Some(socket) = socket_of(connection, role) else {
             return;
         };
         let mut decoder = std::mem::take(&mut socket.decoder);
@@ -144,7 +146,7 @@ impl Shard {
             }
         }
         if let Some(connection) = self.get(key)
-            && let Some(socket) = link_of(connection, role)
+            && let Some(socket) = socket_of(connection, role)
         {
             socket.decoder = decoder;
         }
@@ -158,7 +160,15 @@ impl Shard {
     }
 }
 
-fn link_of(connection: &mut crate::connection::Connection, role: Role) -> Option<&mut Socket> {
+fn link_of(connection: &mut Connection, role: Role) -> Option<&mut Link> {
+    match (role, &mut connection.transport) {
+        (Role::Main, Transport::WebSocket(Socket { link, .. }) | Transport::BareStream { link, .. }) => Some(link),
+        (Role::Main, _) => None,
+        (Role::Probe, _) => connection.probe.as_mut().map(|probe| &mut probe.socket.link),
+    }
+}
+
+fn socket_of(connection: &mut Connection, role: Role) -> Option<&mut Socket> {
     match role {
         Role::Main => connection.socket_mut(),
         Role::Probe => connection.probe.as_mut().map(|probe| &mut probe.socket),

@@ -33,9 +33,9 @@ impl Shard {
         let upgrade_ms = self.server.config.upgrade_timeout_ms();
         let connect_ms = self.server.config.connect_timeout_ms();
         let Some(connection) = self.at(index) else { return };
-        let is_websocket = matches!(connection.transport, Transport::WebSocket(_));
+        let has_link = connection.has_link();
         if let Phase::Closing { since_ms, .. } = connection.phase {
-            let linger_ms = match is_websocket {
+            let linger_ms = match has_link {
                 true if connection.blocked => STALL_CLOSE_MS,
                 true => LINGER_MS,
                 false => POLLING_LINGER_MS,
@@ -46,7 +46,7 @@ impl Shard {
             return;
         }
         let is_stream = matches!(connection.transport, Transport::Stream(_));
-        if (is_websocket || is_stream) && connection.blocked && now_ms - connection.progress_ms > STALL_CLOSE_MS {
+        if (has_link || is_stream) && connection.blocked && now_ms - connection.progress_ms > STALL_CLOSE_MS {
             tracing::debug!("a client accepted no byte for 30 s");
             return self.end(index, Reason::TransportError, Farewell::None);
         }
@@ -70,7 +70,7 @@ impl Shard {
             return self.end(index, Reason::ForcedClose, Farewell::Goodbye);
         }
         let Some(connection) = self.at(index) else { return };
-        if is_websocket && connection.is_paused(outbox_bytes_max) {
+        if has_link && connection.is_paused(outbox_bytes_max) {
             // Its answers wait in the kernel: they can't be missed.
             connection.heartbeat.received_ms = now_ms;
         }

@@ -30,7 +30,7 @@ use crate::handshake::Opening;
 use crate::hub::{Hub, Permit};
 use crate::origin;
 use crate::random::RandomId;
-use crate::serve::{Secure, Stream};
+use crate::serve::{Secure, Stream, Waiting};
 use crate::server::Server;
 use crate::shard::command::Command;
 
@@ -137,11 +137,15 @@ async fn dispatch(server: &Arc<Server>, request: http::Request<Body>) -> Result<
         if is_websocket {
             check_upgrade(&server.hub, sid).await?;
         }
-        return match (is_version_4, is_websocket, request.method()) {
+        return match (is_version_4, is_websocket, request.method().clone()) {
             (false, ..) => Err(Refusal::BadRequest("the session has another protocol version")),
             (_, true, _) => upgrade(server, request, Upgrade::Probe(sid)),
-            (_, false, &Method::GET) => poll(server, sid).await,
-            (_, false, &Method::POST) => post(server, sid, request).await,
+            (_, false, Method::GET) => {
+                let waiting = Waiting::of(request.extensions());
+                drop(request);
+                poll(server, sid, &waiting).await
+            }
+            (_, false, Method::POST) => post(server, sid, request).await,
             (_, false, _) => Ok(method_not_allowed()),
         };
     }
@@ -211,12 +215,13 @@ async fn open_polling(server: &Server, opening: Opening, permit: Permit) -> Resu
     Ok(response)
 }
 
-async fn poll(server: &Arc<Server>, sid: RandomId) -> Result<Response<Body>, Refusal> {
+async fn poll(server: &Arc<Server>, sid: RandomId, waiting: &Waiting) -> Result<Response<Body>, Refusal> {
     static TICKETS: AtomicU64 = AtomicU64::new(0);
     let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
     let (reply, answer) = oneshot::channel();
     send(&server.hub, sid, Command::Poll { sid, ticket, reply });
     let abandoned = OnDrop::new(server, sid, Command::PollAborted { sid, ticket });
+    waiting.note();
     let answer = answer.await;
     abandoned.disarm();
     match answer {

@@ -143,13 +143,14 @@ impl EventSource {
         }
         assert_eq!(status(&head), 200, "{head}");
         assert_eq!(header(&head, "content-type"), Some("text/event-stream"));
-        // An answer that is over at once has a length, any other comes in chunks.
+        // An answer that is over at once has a length, one that goes on comes in chunks or ends with its connection.
         let length = header(&head, "content-length").map(|length| length.parse().unwrap());
+        let is_chunked = header(&head, "transfer-encoding") == Some("chunked");
         Self {
             reader: BufReader::new(Body {
                 reader,
-                is_chunked: length.is_none(),
-                left: length.unwrap_or(0),
+                is_chunked,
+                left: length.unwrap_or(if is_chunked { 0 } else { usize::MAX }),
             }),
             head,
             last_id: String::new(),

@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::IntoResponse as _;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use tokio::sync::oneshot;
@@ -23,6 +22,7 @@ use crate::plain::history::page_limit;
 use crate::plain::waiter::{self, NewWaiter};
 use crate::plain::{Granted, requests};
 use crate::random::RandomId;
+use crate::serve::Waiting;
 use crate::server::Server;
 use crate::shard::command::Command;
 use crate::wire;
@@ -61,6 +61,7 @@ pub(super) async fn poll(State(server): State<Arc<Server>>, request: Request<Bod
     if let Some(end) = visitor.identity.as_deref().and_then(Identity::expiry) {
         wait = wait.min(end.duration_since(SystemTime::now()).unwrap_or_default());
     }
+    let waiting = Waiting::of(request.extensions());
     let poll = Poll {
         channels,
         since,
@@ -69,7 +70,10 @@ pub(super) async fn poll(State(server): State<Arc<Server>>, request: Request<Bod
         limit,
     };
     match poll.since {
-        Some(since) => poll.after(&server, sid, permit, since).await,
+        Some(since) => {
+            drop(request);
+            poll.after(server, sid, permit, since, &waiting).await
+        }
         None if is_short => poll.newest(&server, request.headers()).await,
         None => Ok(long(empty(&server, server.hub.log.position()))),
     }
@@ -77,7 +81,14 @@ pub(super) async fn poll(State(server): State<Arc<Server>>, request: Request<Bod
 
 impl Poll {
     /// What came after a cursor, now or within the wait.
-    async fn after(self, server: &Arc<Server>, sid: RandomId, permit: Permit, since: Since) -> Result<Response<Body>> {
+    async fn after(
+        self,
+        server: Arc<Server>,
+        sid: RandomId,
+        permit: Permit,
+        since: Since,
+        waiting: &Waiting,
+    ) -> Result<Response<Body>> {
         let limit = PageLimit {
             events: self.limit.unwrap_or(HISTORY_EVENTS_MAX),
             bytes: HISTORY_BYTES_MAX,
@@ -87,16 +98,16 @@ impl Poll {
             Since::Unknown => 0,
         };
         let until = server.hub.log.position();
-        let mut cursors = waiter::cursors(&self.channels, after);
-        let mut page = read(server, &cursors, until, limit).await?;
+        let cursors = waiter::cursors(&self.channels, after);
+        let mut page = read(&server, &cursors, until, limit).await?;
         if since == Since::Unknown {
             page.gaps = (0..cursors.len()).collect();
         }
         let answer = |body| if self.is_short { short(body) } else { long(body) };
         if self.is_short || !page.events.is_empty() || !page.gaps.is_empty() {
-            return Ok(answer(waiter::answer(server, &cursors, &page)));
+            return Ok(answer(waiter::answer(&server, &cursors, &page)));
         }
-        let (reply, mut event) = oneshot::channel();
+        let (reply, event) = oneshot::channel();
         let new = NewWaiter {
             channels: self.channels,
             after: until,
@@ -104,27 +115,17 @@ impl Poll {
             permit,
             reply,
         };
-        let shard = server.hub.shard_of(sid);
         let new = Box::new(new);
-        server.hub.send(shard, Command::OpenWaiter { sid, new });
-        let gone = Abandoned { server, sid };
-        let body = match tokio::time::timeout(self.wait, &mut event).await {
-            Ok(body) => body,
-            Err(_) => {
-                server.hub.send(shard, Command::StopWaiting { sid });
-                event.await
-            }
+        server
+            .hub
+            .send(server.hub.shard_of(sid), Command::OpenWaiter { sid, new });
+        let asked = Asked {
+            server,
+            sid,
+            is_answered: false,
         };
-        std::mem::forget(gone);
-        if let Ok(body) = body {
-            return Ok(long(body));
-        }
-        // Its shard fell behind, or has ended: what came is in the log.
-        for cursor in &mut cursors {
-            cursor.after = until;
-        }
-        let page = read(server, &cursors, server.hub.log.position(), limit).await?;
-        Ok(long(waiter::answer(server, &cursors, &page)))
+        let body = wait(asked, event, self.wait, cursors, until, limit);
+        Ok(waiting.for_body(head("no-store"), body).await)
     }
 
     /// The newest events of each channel.
@@ -160,6 +161,40 @@ impl Poll {
         let mut body = Vec::new();
         wire::poll_answer(&mut body, &fitting, &hub.id(tail).to_string(), &[]);
         Ok(with_etag(short(body.into()), &etag, StatusCode::OK))
+    }
+}
+
+/// The body of the answer to a poll that waits.
+async fn wait(
+    mut asked: Asked,
+    mut event: oneshot::Receiver<Bytes>,
+    time: Duration,
+    mut cursors: Vec<Cursor>,
+    until: u64,
+    limit: PageLimit,
+) -> Bytes {
+    let body = match tokio::time::timeout(time, &mut event).await {
+        Ok(body) => body,
+        Err(_) => {
+            let (hub, sid) = (&asked.server.hub, asked.sid);
+            hub.send(hub.shard_of(sid), Command::StopWaiting { sid });
+            event.await
+        }
+    };
+    asked.is_answered = true;
+    if let Ok(body) = body {
+        return body;
+    }
+    // Its shard fell behind, or has ended: what came is in the log.
+    for cursor in &mut cursors {
+        cursor.after = until;
+    }
+    let server = &asked.server;
+    let reading = read(server, &cursors, server.hub.log.position(), limit);
+    match Box::pin(reading).await {
+        Ok(page) => waiter::answer(server, &cursors, &page),
+        // The next poll, from where this one was, is told what is wrong.
+        Err(_) => empty(server, until),
     }
 }
 
@@ -206,24 +241,24 @@ fn empty(server: &Server, next: u64) -> Bytes {
 }
 
 fn long(body: Bytes) -> Response<Body> {
-    answer(body, "no-store")
+    head("no-store").map(|()| Body::from(body))
 }
 
 /// A cache may keep it, but must ask each time.
 fn short(body: Bytes) -> Response<Body> {
-    let mut response = answer(body, "private, no-cache");
+    let mut response = head("private, no-cache").map(|()| Body::from(body));
     response
         .headers_mut()
         .append(header::VARY, HeaderValue::from_static("Authorization, Cookie"));
     response
 }
 
-fn answer(body: Bytes, cache: &'static str) -> Response<Body> {
-    let headers = [
-        (header::CONTENT_TYPE, "application/json"),
-        (header::CACHE_CONTROL, cache),
-    ];
-    (headers, body).into_response()
+fn head(cache: &'static str) -> Response<()> {
+    let mut response = Response::new(());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    response
 }
 
 fn with_etag(mut response: Response<Body>, etag: &str, status: StatusCode) -> Response<Body> {
@@ -237,15 +272,18 @@ fn with_etag(mut response: Response<Body>, etag: &str, status: StatusCode) -> Re
     response
 }
 
-/// Dropped when the client closes its request: nobody waits any more.
-struct Abandoned<'a> {
-    server: &'a Server,
+/// A poll that waits at its shard. Dropped before it is answered, its client has closed the request, and nobody waits any more.
+struct Asked {
+    server: Arc<Server>,
     sid: RandomId,
+    is_answered: bool,
 }
 
-impl Drop for Abandoned<'_> {
+impl Drop for Asked {
     fn drop(&mut self) {
-        let hub = &self.server.hub;
-        hub.send(hub.shard_of(self.sid), Command::Gone { sid: self.sid });
+        if !self.is_answered {
+            let hub = &self.server.hub;
+            hub.send(hub.shard_of(self.sid), Command::Gone { sid: self.sid });
+        }
     }
 }

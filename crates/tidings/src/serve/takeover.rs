@@ -1,0 +1,248 @@
+//! Taking a connection back from hyper, whose buffers and state are many times what a client needs that only waits.
+//!
+//! An answer that goes on until its connection ends, as of server-sent events, gets the byte stream for itself: what is
+//! written there is its body. A request that is going to wait for long is answered outside of hyper; a new one writes the
+//! answer and goes on with what the client asks next. HTTP/1.1 only: over HTTP/2 others share the connection.
+
+use std::convert::Infallible;
+use std::future::{Future, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::{FutureExt as _, stream};
+use http::{Extensions, Method, Request, Response, StatusCode, Version, header};
+use http_body_util::{BodyExt as _, Collected};
+use hyper::body::{Body as _, Incoming};
+use parking_lot::Mutex;
+
+use super::body::AnswerBody;
+use super::connection::{Answer, Answered};
+use super::flow::{Count, Flow};
+use crate::transport::link::NewLink;
+
+/// Makes the byte stream an answer's body. The bytes, which are the answer's head, have to be written first.
+type Begin = Box<dyn FnOnce(NewLink, Bytes) + Send>;
+
+/// In an answer's extensions: what makes the byte stream its body. Where that can't be had, the body that it has is sent.
+#[derive(Clone)]
+pub(crate) struct Streams(Arc<Mutex<Option<Begin>>>);
+
+impl Streams {
+    pub(crate) fn new(begin: impl FnOnce(NewLink, Bytes) + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Some(Box::new(begin)))))
+    }
+}
+
+/// How a handler says that its request is going to wait for long. It had better let go of the request first: its headers keep
+/// hyper's buffer alive.
+pub(crate) struct Waiting(Option<Arc<Slot>>);
+
+/// In an answer's extensions: its body is going to take long, and its head can wait for it.
+#[derive(Clone, Copy)]
+struct BodyWaits;
+
+impl Waiting {
+    /// For the request whose extensions these are.
+    pub(crate) fn of(extensions: &Extensions) -> Self {
+        Self(extensions.get().cloned())
+    }
+
+    /// The answer is going to take long.
+    pub(crate) fn note(&self) {
+        if let Some(slot) = &self.0 {
+            slot.waits.store(true, Ordering::Release);
+        }
+    }
+
+    /// An answer whose body is going to take long. That is lighter, since nothing of what the answer goes through waits with it, and costs that
+    /// its head is decided.
+    pub(crate) async fn for_body<F>(&self, mut head: Response<()>, body: F) -> Response<Body>
+    where
+        F: Future<Output = Bytes> + Send + 'static,
+    {
+        if self.0.is_none() {
+            let body = body.await;
+            return head.map(|()| Body::from(body));
+        }
+        head.extensions_mut().insert(BodyWaits);
+        head.map(|()| Body::from_stream(stream::once(body.map(Ok::<_, Infallible>))))
+    }
+}
+
+/// What a connection goes on with instead of hyper.
+pub(super) enum Taken {
+    Stream {
+        begin: Begin,
+        head: Bytes,
+        /// Dropped before the stream has begun, it tells that the client is gone.
+        body: AnswerBody,
+    },
+    Wait {
+        answer: Answer,
+        /// What hyper is to read for the request, so that it writes the answer.
+        stand_in: &'static [u8],
+    },
+}
+
+/// Where a connection finds what it is to go on with.
+#[derive(Default)]
+pub(super) struct Slot {
+    /// The request under way is going to wait for long.
+    waits: AtomicBool,
+    taken: Mutex<Option<Taken>>,
+}
+
+impl Slot {
+    pub(super) fn take(&self) -> Option<Taken> {
+        self.taken.lock().take()
+    }
+}
+
+/// What hyper waits for: an answer, for as long as it is not taken over.
+pub(super) struct UnderHyper {
+    answer: Option<Answer>,
+    /// None where hyper has to go on: a body would have to be read, or nobody expects one.
+    slot: Option<Arc<Slot>>,
+    flow: Arc<Flow>,
+    stand_in: &'static [u8],
+}
+
+impl UnderHyper {
+    /// For the stand-in of a request.
+    pub(super) fn answered(response: Response<AnswerBody>, flow: &Arc<Flow>) -> Self {
+        Self {
+            answer: Some(Box::pin(ready(Ok(response)))),
+            slot: None,
+            flow: Arc::clone(flow),
+            stand_in: &[],
+        }
+    }
+
+    pub(super) fn new(
+        mut request: Request<Incoming>,
+        slot: &Arc<Slot>,
+        flow: &Arc<Flow>,
+        answer: impl FnOnce(Request<Incoming>) -> Answer,
+    ) -> Self {
+        let can_be_taken = request.method() == Method::GET && request.body().is_end_stream();
+        let slot = can_be_taken.then(|| {
+            slot.waits.store(false, Ordering::Release);
+            request.extensions_mut().insert(Arc::clone(slot));
+            Arc::clone(slot)
+        });
+        Self {
+            stand_in: stand_in(&request),
+            answer: Some(answer(request)),
+            slot,
+            flow: Arc::clone(flow),
+        }
+    }
+}
+
+impl Future for UnderHyper {
+    type Output = Answered;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answered> {
+        let this = &mut *self;
+        let Some(answer) = &mut this.answer else {
+            return Poll::Pending; // it is somebody else's
+        };
+        let answered = answer.as_mut().poll(cx);
+        // Not while hyper has bytes of an earlier answer that the client has still to take.
+        let Some(slot) = this.slot.as_deref().filter(|_| !this.flow.any(Count::Sending)) else {
+            return answered;
+        };
+        let Poll::Ready(Ok(mut response)) = answered else {
+            if slot.waits.load(Ordering::Acquire) {
+                let stand_in = this.stand_in;
+                *slot.taken.lock() = this.answer.take().map(|answer| Taken::Wait { answer, stand_in });
+            }
+            return Poll::Pending;
+        };
+        if response.extensions_mut().remove::<BodyWaits>().is_some() {
+            let (answer, stand_in) = (whole(response), this.stand_in);
+            *slot.taken.lock() = Some(Taken::Wait { answer, stand_in });
+            this.answer = None;
+            return Poll::Pending;
+        }
+        let streams = response.extensions_mut().remove::<Streams>();
+        // What was made of the body since is not in what the stream writes.
+        let is_bare = !response.headers().contains_key(header::CONTENT_ENCODING);
+        let Some(begin) = streams.filter(|_| is_bare).and_then(|streams| streams.0.lock().take()) else {
+            return Poll::Ready(Ok(response));
+        };
+        *slot.taken.lock() = Some(Taken::Stream {
+            begin,
+            head: head(&response),
+            body: response.into_body(),
+        });
+        this.answer = None;
+        Poll::Pending
+    }
+}
+
+/// An answer with all of its body. What waits is made small: a `HeaderMap` alone has a kilobyte.
+fn whole(response: Response<AnswerBody>) -> Answer {
+    let status = response.status();
+    let headers = response.headers().iter();
+    let headers: Box<[_]> = headers.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let body = response.into_body().collect();
+    Box::pin(async move {
+        let body = body.await;
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        response.headers_mut().extend(headers);
+        let body = body
+            .map(Collected::to_bytes)
+            .map_err(|error| tracing::warn!(%error, "an answer's body failed"));
+        if body.is_err() {
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        }
+        Ok(response.map(|()| AnswerBody::new(Body::from(body.unwrap_or_default()), None)))
+    })
+}
+
+/// The head of an answer whose body ends with the connection (RFC 9112, section 6.3, rule 8).
+fn head<B>(response: &Response<B>) -> Bytes {
+    let mut head = Vec::with_capacity(256);
+    let status = response.status();
+    let reason = status.canonical_reason().unwrap_or_default();
+    head.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).as_bytes());
+    for (name, value) in response.headers() {
+        if name != header::CONNECTION && name != header::TRANSFER_ENCODING && name != header::CONTENT_LENGTH {
+            line(&mut head, name.as_str(), value.as_bytes());
+        }
+    }
+    if !response.headers().contains_key(header::DATE) {
+        line(&mut head, "date", httpdate::fmt_http_date(SystemTime::now()).as_bytes());
+    }
+    line(&mut head, "connection", b"close");
+    head.extend_from_slice(b"\r\n");
+    head.into()
+}
+
+fn line(head: &mut Vec<u8>, name: &str, value: &[u8]) {
+    head.extend_from_slice(name.as_bytes());
+    head.extend_from_slice(b": ");
+    head.extend_from_slice(value);
+    head.extend_from_slice(b"\r\n");
+}
+
+/// Hyper reads a request before it writes an answer: this one stands for one that is answered without it, and tells what hyper has to
+/// know of it.
+fn stand_in<B>(request: &Request<B>) -> &'static [u8] {
+    let closes = request.headers().get_all(header::CONNECTION).iter();
+    let mut closes = closes.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    match request.version() {
+        Version::HTTP_10 => b"GET / HTTP/1.0\r\n\r\n",
+        _ if closes.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close")) => {
+            b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n"
+        }
+        _ => b"GET / HTTP/1.1\r\n\r\n",
+    }
+}
