@@ -4,6 +4,7 @@
 mod support;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use support::{Client, blocking, eventually, serve};
 use tidings::{Code, Error, Handshake, Reason, Socket, Tidings};
@@ -67,4 +68,30 @@ async fn what_is_final_is_a_connect_error_and_leaves_the_transport() {
     });
     let expected = r#"44{"message":"not you","data":{"code":"forbidden"}}"#;
     assert_eq!(answers.await, [expected, expected]);
+}
+
+/// Also where pings would come more often than a client may take to answer one.
+#[tokio::test]
+async fn who_answers_no_ping_is_closed() {
+    let io = Tidings::builder()
+        .ping_interval(Duration::from_millis(100))
+        .ping_timeout(Duration::from_millis(500))
+        .build();
+    let reasons = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&reasons);
+    io.on_connect(async move |socket: Socket| {
+        let seen = Arc::clone(&seen);
+        socket.on_disconnect(async move |_: Socket, reason: Reason| seen.lock().unwrap().push(reason));
+    });
+    let address = serve(&io).await;
+    let pings = blocking(move || {
+        let mut client = Client::connect(address);
+        let mut pings = 0;
+        while let Ok(message) = client.socket.read() {
+            pings += usize::from(message == Message::text("2"));
+        }
+        pings
+    });
+    assert_eq!(pings.await, 1);
+    eventually("it is closed", || *reasons.lock().unwrap() == [Reason::PingTimeout]).await;
 }

@@ -110,7 +110,7 @@ fn what_is_put_has_a_place_that_is_passed_when_it_is_kept() {
     let fixture = stored(Kind::Power);
     let log = fixture.open_local();
     let first = append(&log, draft(&["s1"], "1"));
-    for number in 0..50_u8 {
+    for number in 0..10_u8 {
         log.put(Bytes::from(vec![b'k', number]), Some(Bytes::from_static(b"v")));
         let place = log.assigned();
         until("it is passed", || log.position() >= place);

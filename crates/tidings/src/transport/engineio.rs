@@ -594,7 +594,11 @@ impl Shard {
             };
             return self.end(index, Reason::PingTimeout, farewell);
         }
-        if now_ms >= heartbeat.ping_due_ms {
+        // Another ping would give a dead client its time anew.
+        let is_answered = heartbeat
+            .pinged_ms
+            .is_none_or(|pinged_ms| heartbeat.received_ms > pinged_ms);
+        if is_answered && now_ms >= heartbeat.ping_due_ms {
             heartbeat.ping_due_ms = now_ms + interval_ms;
             heartbeat.pinged_ms = Some(now_ms);
             self.push_control(index, b"2");
