@@ -70,7 +70,10 @@ impl Options {
         let mut arguments = arguments.peekable();
         let bench = PathBuf::from(arguments.next().context("the first argument is bench's folder")?);
         if !bench.join("servers").is_dir() {
-            bail!("the first argument is bench's folder, not {}: call it with `bench/run`", bench.display());
+            bail!(
+                "the first argument is bench's folder, not {}: call it with `bench/run`",
+                bench.display()
+            );
         }
         let mut typed = Vec::new();
         let (mut quick, mut rounds, mut servers, mut workloads) = (false, None, None, None);

@@ -45,8 +45,6 @@ enum Stage {
 pub(crate) struct Protocol {
     past: Past,
     stage: Stage,
-    /// Of an event stream: what its chunks have brought and no line has ended yet.
-    text: Vec<u8>,
 }
 
 impl Protocol {
@@ -54,7 +52,6 @@ impl Protocol {
         Self {
             past,
             stage: Stage::Head,
-            text: Vec::new(),
         }
     }
 
@@ -89,14 +86,14 @@ impl Protocol {
                 Transport::Ws | Transport::SocketIo => (101, Stage::Greeting),
             };
             ensure!(
-                head.status == expected.0 && (head.status == 101 || head.body == Body::Chunked),
+                head.status == expected.0 && (head.status == 101 || head.body == Body::Other),
                 "coming back was answered {:?}",
                 String::from_utf8_lossy(&bytes[..head.bytes])
             );
             (at, self.stage) = (head.bytes, expected.1);
         }
         if self.past.transport == Transport::Sse {
-            return Ok(at + self.chunks(&bytes[at..], on_note)?);
+            return Ok(at + lines(&bytes[at..], on_note));
         }
         while let Some(frame) = next_frame(bytes, at)? {
             at = frame.payload.end;
@@ -151,26 +148,19 @@ impl Protocol {
         }
         Ok(())
     }
+}
 
-    /// The whole chunks of an event stream, and the whole lines in them.
-    fn chunks(&mut self, bytes: &[u8], on_note: &mut dyn FnMut(Option<Note>)) -> Result<usize> {
-        let mut at = 0;
-        while let Some(chunk) = http::chunk(bytes, at)? {
-            ensure!(!chunk.data.is_empty(), "the stream was ended");
-            at = chunk.end;
-            self.text.extend_from_slice(&bytes[chunk.data]);
+/// Reads the whole lines of an event stream, which ends with its connection.
+fn lines(bytes: &[u8], on_note: &mut dyn FnMut(Option<Note>)) -> usize {
+    let mut done = 0;
+    while let Some(line_bytes) = bytes[done..].iter().position(|byte| *byte == b'\n') {
+        let line = &bytes[done..done + line_bytes];
+        done += line_bytes + 1;
+        if line.starts_with(b"data:") {
+            on_note(Note::find(line, br#""data":"#));
         }
-        let mut done = 0;
-        while let Some(line_bytes) = self.text[done..].iter().position(|byte| *byte == b'\n') {
-            let line = &self.text[done..done + line_bytes];
-            done += line_bytes + 1;
-            if line.starts_with(b"data:") {
-                on_note(Note::find(line, br#""data":"#));
-            }
-        }
-        self.text.drain(..done);
-        Ok(at)
     }
+    done
 }
 
 #[cfg(test)]
@@ -218,10 +208,8 @@ mod tests {
         let data = String::from_utf8(note.encode()).expect("text");
         let event = format!(r#"{{"channel":"bench:3","event":"note","data":{data},"time":1}}"#);
         let sse = format!("retry:1\n\nid:abcdefgh-7\n\nid:abcdefgh-8\ndata:{event}\n\nevent:gap\ndata:{{}}\n\n");
-        let (one, two) = sse.split_at(80);
-        let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
-        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
-        let sse = [head, &chunk(one), &chunk(two)].concat().into_bytes();
+        let head = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
+        let sse = [head, &sse].concat().into_bytes();
         let head = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
         let ws = [
             &head[..],
