@@ -83,6 +83,8 @@ pub(crate) enum Transport {
         link: Link,
         /// As [`Socket::task`].
         task: u32,
+        /// The bytes that the client has said.
+        said: usize,
     },
     /// An HTTP request that waits for the next event.
     Waiter(Option<oneshot::Sender<Bytes>>),

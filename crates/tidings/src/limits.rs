@@ -112,6 +112,10 @@ pub(crate) const HISTORY_BYTES_MAX: usize = 1_000_000;
 /// A client is warned so long before its credential ends, in milliseconds.
 pub(crate) const EXPIRY_WARNING_MS: u64 = 60_000;
 
+/// What a client may say to an event stream, which listens to nothing, in bytes: more, and it is cut. Requests that were
+/// sent ahead fit.
+pub(crate) const STREAM_INPUT_BYTES_MAX: usize = 64 << 10;
+
 /// How often an event stream tells its cursor, in milliseconds.
 pub(crate) const SSE_HEARTBEAT_MS: u64 = 15_000;
 

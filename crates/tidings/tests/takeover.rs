@@ -215,6 +215,20 @@ async fn who_leaves_is_missed_by_nobody() {
     .await;
 }
 
+#[tokio::test]
+async fn who_talks_to_a_stream_is_not_listened_to_for_long() {
+    let io = io();
+    let (server, _) = start(&io).await;
+    let mut client = server.say(&request("/sse?channel=c", "")).await;
+    subscribers(&io, 1).await;
+    client.write_all(&[b'x'; 60_000]).await.unwrap();
+    publish(&io, "hello").await;
+    read_until(&mut client, "hello").await;
+    let talk = async { while client.write_all(&[b'x'; 10_000]).await.is_ok() {} };
+    within("it is cut", talk).await;
+    subscribers(&io, 0).await;
+}
+
 /// What a layer made of the body counts.
 #[tokio::test]
 async fn a_body_that_a_layer_encodes_stays_with_it() {

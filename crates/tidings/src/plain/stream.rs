@@ -95,7 +95,7 @@ impl Shard {
         };
         outbox.append(&mut connection.outbox);
         connection.outbox = outbox;
-        connection.transport = Transport::BareStream { link, task };
+        connection.transport = Transport::BareStream { link, task, said: 0 };
         connection.blocked = false;
         let index = connection.key.index;
         self.start_reading(index, task);

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use super::{Farewell, Shard};
 use crate::connection::{Connection, Key, Phase, Socket, Transport};
+use crate::limits::STREAM_INPUT_BYTES_MAX;
 use crate::socketio::reason::Reason;
 use crate::transport::link::Link;
 
@@ -107,6 +108,14 @@ impl Shard {
         let is_plain = connection.plain.is_some();
         if role == Role::Main {
             connection.heartbeat.received_ms = now_ms;
+        }
+        if let Transport::BareStream { said, .. } = &mut connection.transport {
+            *said += input.len();
+            if *said > STREAM_INPUT_BYTES_MAX {
+                tracing::debug!("a client talks to an event stream");
+                self.end(key.index, Reason::TransportError, Farewell::None);
+            }
+            return;
         }
         let Some(socket) = socket_of(connection, role) else {
             return;
