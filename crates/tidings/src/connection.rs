@@ -42,10 +42,6 @@ pub(crate) struct Connection {
     pub(crate) waker: Option<Waker>,
     pub(crate) outbox: Outbox,
     pub(crate) pace: Pace,
-    /// While lagging: the page that is being read from the store for it.
-    pub(crate) page: Option<u32>,
-    /// While lagging: the channels of which the client was told that it has a gap, and has got nothing since.
-    pub(crate) gaps_told: Vec<Channel>,
     pub(crate) phase: Phase,
     /// It is in the shard's list of connections to write to.
     pub(crate) dirty: bool,
@@ -60,8 +56,6 @@ pub(crate) struct Connection {
     /// The last fan-out that considered this connection, so that an event for several channels arrives once.
     pub(crate) seen: u64,
     pub(crate) subscriptions: Vec<Subscription>,
-    /// While lagging: packets that are no events of the log, each to go out after the event of that seq.
-    pub(crate) deferred: VecDeque<(u64, Bytes)>,
     pub(crate) heartbeat: Heartbeat,
     pub(crate) opened_ms: u64,
     /// What the client said when it came; gone once no CONNECT can need it.
@@ -132,12 +126,25 @@ pub(crate) struct Probe {
     pub(crate) answered: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Pace {
     /// It gets events as they come.
     Live,
-    /// Its outbox was full: nothing after this seq was pushed. Once drained it reads on from the log.
-    Lagging { from: u64 },
+    /// Its outbox was full, or it came back. Once drained it reads on from the log.
+    Lagging(Box<Lag>),
+}
+
+/// Where a connection is that is behind.
+#[derive(Debug, Default)]
+pub(crate) struct Lag {
+    /// Nothing after this seq was pushed.
+    pub(crate) from: u64,
+    /// The page that is being read from the store for it.
+    pub(crate) page: Option<u32>,
+    /// The channels of which the client was told that it has a gap, and has got nothing since.
+    pub(crate) gaps_told: Vec<Channel>,
+    /// Packets that are no events of the log, each to go out after the event of that seq.
+    pub(crate) deferred: VecDeque<(u64, Bytes)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,14 +215,43 @@ impl Connection {
 
     /// More waits to be written than should.
     pub(crate) fn is_full(&self, outbox_bytes_max: usize) -> bool {
-        self.is_open() && (self.outbox.bytes() > outbox_bytes_max || self.pace != Pace::Live)
+        self.is_open() && (self.outbox.bytes() > outbox_bytes_max || !self.is_live())
     }
 
     /// What it has been given, or will have once its outbox is written, when the shard is at `position`.
     pub(crate) fn delivered(&self, position: u64) -> u64 {
-        match self.pace {
+        match &self.pace {
             Pace::Live => position,
-            Pace::Lagging { from } => from,
+            Pace::Lagging(lag) => lag.from,
+        }
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.pace, Pace::Live)
+    }
+
+    pub(crate) fn lag(&mut self) -> Option<&mut Lag> {
+        match &mut self.pace {
+            Pace::Live => None,
+            Pace::Lagging(lag) => Some(lag),
+        }
+    }
+
+    /// Nothing after `from` is pushed any more. What was deferred before waits on.
+    pub(crate) fn fall_back(&mut self, from: u64) {
+        let deferred = self.lag().map(|lag| std::mem::take(&mut lag.deferred));
+        self.pace = Pace::Lagging(Box::new(Lag {
+            from,
+            deferred: deferred.unwrap_or_default(),
+            ..Lag::default()
+        }));
+    }
+
+    /// Queues what is no event of the log, behind all that was delivered when the shard was at `position`.
+    pub(crate) fn push_unlogged(&mut self, position: u64, chunk: Bytes) {
+        match &mut self.pace {
+            Pace::Live => self.outbox.push(chunk),
+            Pace::Lagging(lag) => lag.deferred.push_back((position, chunk)),
         }
     }
 
@@ -231,5 +267,16 @@ impl Connection {
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There are many of it. The allocators' next classes are 448 and 512 bytes.
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<Connection>() <= 448, "{} bytes", size_of::<Connection>());
     }
 }

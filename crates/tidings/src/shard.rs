@@ -39,7 +39,8 @@ use channels::Channels;
 pub(crate) struct Shard {
     pub(crate) number: u16,
     pub(crate) server: Arc<Server>,
-    pub(crate) connections: Slab<Connection>,
+    /// In boxes, so that a shard that grows moves pointers alone.
+    pub(crate) connections: Slab<Box<Connection>>,
     pub(crate) sessions: HashMap<RandomId, u32>,
     pub(crate) channels: Channels,
     /// Connections with something to write.
@@ -109,13 +110,13 @@ impl Shard {
     }
 
     pub(crate) fn get(&mut self, key: Key) -> Option<&mut Connection> {
-        let connection = self.connections.get_mut(key.index as usize)?;
+        let connection = self.at(key.index)?;
         (connection.key.generation == key.generation).then_some(connection)
     }
 
     /// A connection by its index, which must be current.
     pub(crate) fn at(&mut self, index: u32) -> Option<&mut Connection> {
-        self.connections.get_mut(index as usize)
+        self.connections.get_mut(index as usize).map(Box::as_mut)
     }
 
     pub(crate) fn session(&mut self, sid: RandomId) -> Option<&mut Connection> {
@@ -133,7 +134,7 @@ impl Shard {
             generation: self.generation,
         });
         self.sessions.insert(connection.sid, index);
-        entry.insert(connection);
+        entry.insert(Box::new(connection));
         index
     }
 
@@ -165,10 +166,7 @@ impl Shard {
             return;
         }
         let chunk = wire::frame(connection.wire, packet, attachments);
-        match connection.pace {
-            Pace::Live => connection.outbox.push(chunk),
-            Pace::Lagging { .. } => connection.deferred.push_back((position, chunk)),
-        }
+        connection.push_unlogged(position, chunk);
         self.mark_dirty(index);
     }
 
@@ -196,13 +194,14 @@ impl Shard {
             shut: false,
         };
         // A poll that lags can't say where its client stands: the log is asked instead.
-        let farewell = match (&connection.transport, connection.pace) {
-            (Transport::Waiter(_), Pace::Lagging { .. }) => Farewell::None,
+        let farewell = match (&connection.transport, &connection.pace) {
+            (Transport::Waiter(_), Pace::Lagging(_)) => Farewell::None,
             _ => farewell,
         };
-        connection.pace = Pace::Live;
-        for (_, chunk) in std::mem::take(&mut connection.deferred) {
-            connection.outbox.push(chunk);
+        if let Pace::Lagging(lag) = std::mem::replace(&mut connection.pace, Pace::Live) {
+            lag.deferred
+                .into_iter()
+                .for_each(|(_, chunk)| connection.outbox.push(chunk));
         }
         // A polling client that is about to switch reads the goodbye on its new transport, or with another poll.
         if farewell != Farewell::Goodbye || !connection.probe.as_ref().is_some_and(|probe| probe.answered) {

@@ -11,7 +11,7 @@ use tidings_protocol::websocket::{self, Decoder, Message, Opcode};
 
 use super::{Granted, Plain, requests};
 use crate::access::Visitor;
-use crate::connection::{Key, Pace, Socket, Transport};
+use crate::connection::{Key, Socket, Transport};
 use crate::error::{Code, Error, Result};
 use crate::handshake::Opening;
 use crate::hub::Permit;
@@ -195,10 +195,7 @@ impl Shard {
             return;
         }
         let chunk = text(json);
-        match connection.pace {
-            Pace::Live => connection.outbox.push(chunk),
-            Pace::Lagging { .. } => connection.deferred.push_back((position, chunk)),
-        }
+        connection.push_unlogged(position, chunk);
         self.mark_dirty(index);
     }
 

@@ -97,7 +97,7 @@ impl Shard {
             member,
             joined_at,
         });
-        let waited_for_page = connection.page.take().is_some();
+        let waited_for_page = connection.lag().is_some_and(|lag| lag.page.take().is_some());
         self.channels.gauges.subscriptions.fetch_add(1, Ordering::Relaxed);
         if waited_for_page {
             // It was for other channels: it is asked for again.
@@ -169,7 +169,7 @@ impl Shard {
     /// Both lists close their holes with their last element, whose partner in the other list is told.
     fn unsubscribe_at(&mut self, index: u32, at: usize) {
         let connection = &mut self.connections[index as usize];
-        let waited_for_page = connection.page.take().is_some();
+        let waited_for_page = connection.lag().is_some_and(|lag| lag.page.take().is_some());
         let gone = connection.subscriptions.swap_remove(at);
         if let Some(moved) = connection.subscriptions.get(at) {
             self.channels.entries[moved.channel as usize].subscribers[moved.slot as usize].subscription =

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::Shard;
 use crate::channel::Channel;
-use crate::connection::{Connection, Pace, Transport};
+use crate::connection::{Connection, Transport};
 use crate::event::Event;
 use crate::limits::{RUN_BYTES_MAX, TURN_BYTES_MAX, TURN_EVENTS_MAX};
 use crate::shard::command::{BroadcastKind, Selection};
@@ -58,10 +58,10 @@ impl Shard {
         for index in 0..self.connections.capacity() {
             if let Some(connection) = self.connections.get_mut(index)
                 && connection.is_open()
-                && connection.pace == Pace::Live
+                && connection.is_live()
                 && !connection.subscriptions.is_empty()
             {
-                connection.pace = Pace::Lagging { from };
+                connection.fall_back(from);
                 self.mark_dirty(u32::try_from(index).unwrap_or(u32::MAX));
             }
         }
@@ -82,7 +82,7 @@ impl Shard {
             let Some(connection) = self.connections.get_mut(index as usize) else {
                 continue;
             };
-            if connection.pace != Pace::Live {
+            if !connection.is_live() {
                 continue;
             }
             if encoded_for != Some(channel) {
@@ -144,10 +144,7 @@ impl Shard {
                     .expect_ack(*ack, sink.clone(), name.namespace(), &server.hub.gauges);
                 expected += 1;
             }
-            match connection.pace {
-                Pace::Live => connection.outbox.push(chunk),
-                Pace::Lagging { .. } => connection.deferred.push_back((position, chunk)),
-            }
+            connection.push_unlogged(position, chunk);
             self.note_dirty(index);
         }
         self.reached_buffer = reached;
@@ -226,7 +223,7 @@ fn next_run(events: Run<'_>, bytes_max: usize) -> Option<(Run<'_>, Run<'_>)> {
 /// them in any case.
 fn push_run(connection: &mut Connection, seq: u64, chunk: &Bytes, outbox_bytes_max: usize) {
     if !connection.outbox.is_empty() && connection.outbox.bytes() + chunk.len() > outbox_bytes_max {
-        connection.pace = Pace::Lagging { from: seq - 1 };
+        connection.fall_back(seq - 1);
     } else {
         connection.outbox.push(chunk.clone());
     }
@@ -239,7 +236,7 @@ fn takes_volatile(connection: &Connection) -> bool {
         Transport::Polling(polling) => polling.get.is_some(),
         Transport::Waiter(_) => false,
     };
-    writable && connection.pace == Pace::Live && connection.is_open()
+    writable && connection.is_live() && connection.is_open()
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ impl Shard {
                 Written::All => {
                     connection.blocked = false;
                     connection.progress_ms = now_ms;
-                    if connection.pace == Pace::Live {
+                    if connection.is_live() {
                         self.drained(index);
                         return;
                     }
@@ -105,15 +105,16 @@ impl Shard {
         let until = self.position;
         let server = Arc::clone(&self.server);
         let connection = &self.connections[index as usize];
-        let Pace::Lagging { from } = connection.pace else {
+        let Pace::Lagging(lag) = &connection.pace else {
             return true;
         };
+        let from = lag.from;
         if matches!(connection.transport, Transport::Waiter(_)) {
             // The log is asked instead.
             self.end(index, Reason::TransportClose, Farewell::None);
             return false;
         }
-        if connection.page.is_some() {
+        if lag.page.is_some() {
             return false;
         }
         let cursors: Vec<Cursor> = connection
@@ -145,8 +146,10 @@ impl Shard {
         let server = Arc::clone(&self.server);
         let ticket = self.next_task();
         let connection = &mut self.connections[index as usize];
-        connection.page = Some(ticket);
         let key = connection.key;
+        if let Some(lag) = connection.lag() {
+            lag.page = Some(ticket);
+        }
         let Some(runtime) = self.server.application_runtime() else {
             return;
         };
@@ -160,11 +163,13 @@ impl Shard {
 
     /// A page has come from the store. One that was asked for before the subscriptions changed is of no use.
     pub(super) fn page_came(&mut self, key: Key, ticket: u32, outcome: Result<(Vec<Cursor>, Page)>) {
-        let Some(connection) = self.get(key) else { return };
-        if connection.page != Some(ticket) {
+        let Some(lag) = self.get(key).and_then(Connection::lag) else {
+            return;
+        };
+        if lag.page != Some(ticket) {
             return;
         }
-        connection.page = None;
+        lag.page = None;
         match outcome {
             Ok((cursors, page)) => {
                 self.take_page(key.index, &cursors, &page);
@@ -180,14 +185,14 @@ impl Shard {
     /// Gives a lagging connection a page of what it missed.
     fn take_page(&mut self, index: u32, cursors: &[Cursor], page: &Page) {
         let server = Arc::clone(&self.server);
-        let Pace::Lagging { from } = self.connections[index as usize].pace else {
+        let Some(lag) = self.connections[index as usize].lag() else {
             return;
         };
-        let connection = &mut self.connections[index as usize];
         let gaps = page.gaps.iter().map(|gap| &cursors[*gap].channel);
-        let untold: Vec<&Channel> = gaps.filter(|channel| !connection.gaps_told.contains(channel)).collect();
+        let untold: Vec<&Channel> = gaps.filter(|channel| !lag.gaps_told.contains(channel)).collect();
         if !untold.is_empty() {
-            connection.gaps_told.extend(untold.iter().copied().cloned());
+            lag.gaps_told.extend(untold.iter().copied().cloned());
+            let from = lag.from;
             self.tell_gap(index, &untold, from);
         }
         for (cursor, event) in &page.events {
@@ -203,28 +208,27 @@ impl Shard {
             });
             connection.outbox.push(chunk);
             // What is lost after this one is another gap.
-            connection
-                .gaps_told
-                .retain(|channel| !event.draft.channels.contains(channel));
+            if let Some(lag) = connection.lag() {
+                lag.gaps_told.retain(|channel| !event.draft.channels.contains(channel));
+            }
         }
         if page.next >= self.position {
             self.release_deferred(index, u64::MAX);
             self.connections[index as usize].pace = Pace::Live;
-            self.connections[index as usize].gaps_told = Vec::new();
-        } else {
-            self.connections[index as usize].pace = Pace::Lagging { from: page.next };
+        } else if let Some(lag) = self.connections[index as usize].lag() {
+            lag.from = page.next;
         }
     }
 
     fn release_deferred(&mut self, index: u32, seq: u64) {
-        let connection = &mut self.connections[index as usize];
-        while connection.deferred.front().is_some_and(|(after, _)| *after <= seq) {
-            if let Some((_, chunk)) = connection.deferred.pop_front() {
+        let connection = &mut *self.connections[index as usize];
+        let Pace::Lagging(lag) = &mut connection.pace else {
+            return;
+        };
+        while lag.deferred.front().is_some_and(|(after, _)| *after <= seq) {
+            if let Some((_, chunk)) = lag.deferred.pop_front() {
                 connection.outbox.push(chunk);
             }
-        }
-        if connection.deferred.is_empty() {
-            connection.deferred = std::collections::VecDeque::new();
         }
     }
 }

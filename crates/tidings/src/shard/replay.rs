@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Shard;
 use crate::channel::Channel;
-use crate::connection::{Key, Pace};
+use crate::connection::{Connection, Key};
 use crate::log::Since;
 use crate::plain::{session, stream};
 use crate::socketio::recovery::Room;
@@ -25,8 +25,8 @@ impl Shard {
             .collect();
         self.set_back(index, &starts, from);
         if since == Since::Unknown {
-            if let Some(connection) = self.at(index) {
-                connection.gaps_told.extend_from_slice(channels);
+            if let Some(lag) = self.at(index).and_then(Connection::lag) {
+                lag.gaps_told.extend_from_slice(channels);
             }
             self.tell_gap(index, &channels.iter().collect::<Vec<_>>(), 0);
         }
@@ -48,12 +48,8 @@ impl Shard {
                 None => subscription.joined_at.max(delivered),
             };
         }
-        connection.pace = Pace::Lagging {
-            from: from.min(delivered),
-        };
         // What is being read is for other cursors.
-        connection.page = None;
-        connection.gaps_told = Vec::new();
+        connection.fall_back(from.min(delivered));
         self.mark_dirty(index);
     }
 

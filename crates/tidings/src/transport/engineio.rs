@@ -151,8 +151,6 @@ impl Shard {
             waker: None,
             outbox: Outbox::default(),
             pace: Pace::Live,
-            page: None,
-            gaps_told: Vec::new(),
             phase: Phase::Open,
             dirty: false,
             blocked: false,
@@ -161,7 +159,6 @@ impl Shard {
             progress_ms: now_ms,
             seen: 0,
             subscriptions: Vec::new(),
-            deferred: std::collections::VecDeque::new(),
             heartbeat: Heartbeat {
                 received_ms: now_ms,
                 ping_due_ms,
@@ -553,7 +550,7 @@ impl Shard {
             outbox.push(wire::polling_to_websocket(&chunk));
         }
         connection.outbox = outbox;
-        for (_, chunk) in &mut connection.deferred {
+        for (_, chunk) in connection.lag().into_iter().flat_map(|lag| &mut lag.deferred) {
             *chunk = wire::polling_to_websocket(chunk);
         }
         connection.blocked = false;
