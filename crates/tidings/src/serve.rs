@@ -97,14 +97,16 @@ impl Serve {
     }
 
     /// How long a client may take no byte of an answer, and send no byte of a body that is waited for, before it is cut
-    /// off. Streams and long polls that have nothing to send may be silent for as long as they like. Default 30 s.
+    /// off. Streams and long polls that have nothing to send may be silent for as long as they like. Default 30 s. For WebSockets
+    /// and, on HTTP/1.1, for Tidings' own event streams it is always 30 s.
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
         self.settings.stall_timeout = timeout;
         self
     }
 
     /// Stops accepting when `signal` ends, lets requests that are under way end, and returns. Answers that are being
-    /// sent may go on as long as they move.
+    /// sent may go on as long as they move. WebSockets and Tidings' own event streams are not waited for:
+    /// [`Io::close`](crate::Io::close) ends them.
     pub fn with_graceful_shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         self.shutdown = Some(Box::pin(signal));
         self

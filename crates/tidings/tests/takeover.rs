@@ -5,6 +5,7 @@
 
 #[path = "support/serving.rs"]
 mod serving;
+mod support;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use axum::Router;
 use axum::response::Response;
 use axum::routing::get;
 use serving::{Serving, all, within};
+use support::eventually;
 use tidings::{Io, Tidings};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -58,12 +60,7 @@ async fn read_until(stream: &mut TcpStream, end: &str) -> String {
 }
 
 async fn subscribers(io: &Io, count: usize) {
-    within("the subscribers are counted", async {
-        while io.counts().subscriptions != count {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    eventually("the subscribers are counted", || io.counts().subscriptions == count).await;
 }
 
 async fn publish(io: &Io, text: &str) {
@@ -73,7 +70,7 @@ async fn publish(io: &Io, text: &str) {
 #[tokio::test]
 async fn polls_one_after_another_share_a_connection_also_with_other_requests() {
     let io = io();
-    let (server, poll) = start(&io).await;
+    let (server, _) = start(&io).await;
     let mut client = server.connect().await;
     for round in 0..20 {
         let text = format!("round {round}");
@@ -92,7 +89,6 @@ async fn polls_one_after_another_share_a_connection_also_with_other_requests() {
         );
         subscribers(&io, 0).await;
     }
-    drop(poll);
 }
 
 /// Clients may send requests before they have the answers (RFC 9112, section 9.3.2).
@@ -207,10 +203,9 @@ async fn who_leaves_is_missed_by_nobody() {
         .await)
     .await;
     assert!(head.starts_with("HTTP/1.1 200") && head.ends_with("\r\n\r\n"), "{head}");
-    within("nobody is left", async {
-        while io.counts().connections + io.counts().subscriptions > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    eventually("nobody is left", || {
+        let counts = io.counts();
+        counts.connections + counts.subscriptions == 0
     })
     .await;
 }
@@ -300,4 +295,26 @@ async fn the_same_under_axums_own_server() {
     assert!(read_until(&mut poll, "\"gaps\":[]}").await.contains("hello"));
     drop((stream, poll));
     subscribers(&io, 0).await;
+}
+
+/// It ends before its byte stream has come to its shard: the client is told all the same.
+#[tokio::test]
+async fn a_stream_that_is_over_at_once_is_an_answer() {
+    let io = io();
+    let close = io.clone();
+    let end = move |request: axum::extract::Request, next: axum::middleware::Next| {
+        let close = close.clone();
+        async move {
+            let response = next.run(request).await;
+            close.close().await;
+            response
+        }
+    };
+    let app = app(&io).layer(axum::middleware::from_fn(end));
+    let server = Serving::new(app, |serve| serve).await;
+    let answer = all(server.say(&request("/sse?channel=c", "")).await).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.contains("retry:"),
+        "{answer:?}"
+    );
 }

@@ -174,9 +174,7 @@ pub(super) fn start_stream(server: &Arc<Server>, sid: RandomId, new: NewStream) 
     let mut response = stream_response(Body::new(body));
     let server = Arc::clone(server);
     let bare = Streams::new(move |link: NewLink, head| {
-        pipe.take_over();
-        let link = link.stream;
-        let taken = Box::new(TakenStream { pipe, link, head });
+        let taken = Box::new(TakenStream::new(pipe, link.stream, head));
         server.hub.send(shard, Command::TakeStream { sid, taken });
     });
     response.extensions_mut().insert(bare);

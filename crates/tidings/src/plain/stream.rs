@@ -1,7 +1,6 @@
 //! Server-sent events (WHATWG HTML, section 9.2): a connection whose link is the body of an HTTP answer.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use tidings_protocol::sse;
@@ -30,12 +29,30 @@ pub(crate) struct NewStream {
     pub(crate) permit: Option<Permit>,
 }
 
-/// The byte stream of an event stream that began as the body of an HTTP answer.
+/// The byte stream of an event stream that began as the body of an HTTP answer, with that answer's head.
 pub(crate) struct TakenStream {
-    pub(crate) pipe: Arc<Pipe>,
-    pub(crate) link: link::NewStream,
-    /// The answer's head.
-    pub(crate) head: Bytes,
+    pipe: Arc<Pipe>,
+    bare: Option<(link::NewStream, Bytes)>,
+}
+
+impl TakenStream {
+    pub(crate) fn new(pipe: Arc<Pipe>, link: link::NewStream, head: Bytes) -> Self {
+        pipe.take_over();
+        Self {
+            pipe,
+            bare: Some((link, head)),
+        }
+    }
+}
+
+impl Drop for TakenStream {
+    /// It has ended before its shard could have it: the client gets the answer all the same, and what it was told.
+    fn drop(&mut self) {
+        if let Some((link, head)) = self.bare.take() {
+            let bytes: Vec<Bytes> = std::iter::once(head).chain(self.pipe.take_rest()).collect();
+            link.end_with(&bytes.concat());
+        }
+    }
 }
 
 impl Shard {
@@ -73,26 +90,16 @@ impl Shard {
     }
 
     /// From now on the shard writes itself: first the answer's head, then what the body has not taken.
-    pub(crate) fn take_stream(&mut self, sid: RandomId, taken: TakenStream) {
-        let TakenStream { pipe, link, head } = taken;
-        let Ok(mut link) = link.into_link() else {
+    pub(crate) fn take_stream(&mut self, sid: RandomId, mut taken: TakenStream) {
+        let task = self.next_task();
+        let Some(connection) = self.session(sid) else { return };
+        let Some((link, head)) = taken.bare.take() else { return };
+        let Ok(link) = link.into_link() else {
             return self.gone(sid);
         };
         let mut outbox = Outbox::default();
         outbox.push(head);
-        pipe.take_rest().for_each(|chunk| outbox.push(chunk));
-        let task = self.next_task();
-        let Some(connection) = self.session(sid) else {
-            // It has ended meanwhile: what it was told is told once more, if the client takes it at once.
-            let mut cx = Context::from_waker(Waker::noop());
-            while let Some(chunk) = outbox.pop() {
-                if !matches!(link.poll_write(&mut cx, &chunk), Poll::Ready(Ok(count)) if count == chunk.len()) {
-                    return;
-                }
-            }
-            let _ = link.poll_shutdown(&mut cx);
-            return;
-        };
+        taken.pipe.take_rest().for_each(|chunk| outbox.push(chunk));
         outbox.append(&mut connection.outbox);
         connection.outbox = outbox;
         connection.transport = Transport::BareStream { link, task, said: 0 };

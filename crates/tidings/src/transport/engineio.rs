@@ -441,38 +441,29 @@ impl Shard {
 
     /// A second WebSocket, or one for a session that needs none, is closed; the session does not care.
     pub(crate) fn probe(&mut self, sid: RandomId, link: NewLink) {
-        let Ok(mut stream) = link.stream.into_link() else {
-            return;
-        };
         let now_ms = self.now_ms;
         let task = self.next_task();
-        match self.session(sid) {
-            Some(connection)
-                if connection.is_open()
-                    && connection.probe.is_none()
-                    && matches!(connection.transport, Transport::Polling(_)) =>
-            {
-                let socket = Socket {
-                    link: stream,
-                    decoder: Decoder::new(),
-                    task,
-                };
-                connection.probe = Some(Box::new(Probe {
-                    socket,
-                    since_ms: now_ms,
-                    answered: false,
-                }));
-                let key = connection.key;
-                self.start_reading(key.index, task);
-                self.receive_early(key, true, &link.early);
-            }
-            _ => {
-                let close = websocket::close_frame(None, "");
-                let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-                let _ = stream.poll_write(&mut cx, &close);
-                let _ = stream.poll_shutdown(&mut cx);
-            }
-        }
+        let connection = self.session(sid).filter(|connection| {
+            let is_polling = matches!(connection.transport, Transport::Polling(_));
+            connection.is_open() && connection.probe.is_none() && is_polling
+        });
+        let Some(connection) = connection else {
+            return link.stream.end_with(&websocket::close_frame(None, ""));
+        };
+        let Ok(stream) = link.stream.into_link() else { return };
+        let socket = Socket {
+            link: stream,
+            decoder: Decoder::new(),
+            task,
+        };
+        connection.probe = Some(Box::new(Probe {
+            socket,
+            since_ms: now_ms,
+            answered: false,
+        }));
+        let key = connection.key;
+        self.start_reading(key.index, task);
+        self.receive_early(key, true, &link.early);
     }
 
     pub(crate) fn drop_probe(&mut self, index: u32) {

@@ -1,8 +1,8 @@
 //! The byte stream under a WebSocket: a TCP socket where it can be had, anything else in a box.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -30,6 +30,21 @@ pub(crate) enum NewStream {
 }
 
 impl NewStream {
+    /// Says a last thing, and that it is the last, before any reactor knows of the stream: so little that the kernel's buffer of
+    /// a new socket takes it. Who does not get it finds the connection closed.
+    pub(crate) fn end_with(mut self, bytes: &[u8]) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = match &mut self {
+            NewStream::Tcp(stream) => {
+                stream.write_all(bytes).is_ok() && stream.shutdown(std::net::Shutdown::Write).is_ok()
+            }
+            NewStream::Boxed(stream) => {
+                Pin::new(&mut *stream).poll_write(&mut cx, bytes).is_ready()
+                    && Pin::new(stream).poll_shutdown(&mut cx).is_ready()
+            }
+        };
+    }
+
     /// Registers it with the reactor of this thread.
     pub(crate) fn into_link(self) -> io::Result<Link> {
         match self {
