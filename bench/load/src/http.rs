@@ -114,6 +114,19 @@ pub(crate) fn chunk(bytes: &[u8], at: usize) -> Result<Option<Chunk>> {
     }))
 }
 
+/// Reads the whole lines of an event stream and hands on what their `data:` brings; returns the bytes of those lines.
+pub(crate) fn each_data(text: &[u8], mut take: impl FnMut(&[u8])) -> usize {
+    let mut done = 0;
+    while let Some(line_bytes) = text[done..].iter().position(|byte| *byte == b'\n') {
+        let line = &text[done..done + line_bytes];
+        done += line_bytes + 1;
+        if let Some(value) = line.strip_prefix(b"data:") {
+            take(value.strip_prefix(b" ").unwrap_or(value));
+        }
+    }
+    done
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

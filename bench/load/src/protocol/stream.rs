@@ -70,16 +70,9 @@ impl EventStream {
 
     /// The whole lines of a stream.
     fn lines(&self, text: &[u8], listener: &mut Listener<'_>) -> usize {
-        let mut done = 0;
-        while let Some(line_bytes) = text[done..].iter().position(|byte| *byte == b'\n') {
-            let line = &text[done..done + line_bytes];
-            done += line_bytes + 1;
-            if let Some(value) = line.strip_prefix(b"data:") {
-                let value = value.strip_prefix(b" ").unwrap_or(value);
-                listener(Heard::Event((self.find)(value, self.data_bytes)));
-            }
-        }
-        done
+        http::each_data(text, |value| {
+            listener(Heard::Event((self.find)(value, self.data_bytes)));
+        })
     }
 }
 

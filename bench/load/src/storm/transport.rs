@@ -93,7 +93,8 @@ impl Protocol {
             (at, self.stage) = (head.bytes, expected.1);
         }
         if self.past.transport == Transport::Sse {
-            return Ok(at + lines(&bytes[at..], on_note));
+            let found = |value: &[u8]| on_note(Note::find(value, br#""data":"#));
+            return Ok(at + http::each_data(&bytes[at..], found));
         }
         while let Some(frame) = next_frame(bytes, at)? {
             at = frame.payload.end;
@@ -148,19 +149,6 @@ impl Protocol {
         }
         Ok(())
     }
-}
-
-/// Reads the whole lines of an event stream, which ends with its connection.
-fn lines(bytes: &[u8], on_note: &mut dyn FnMut(Option<Note>)) -> usize {
-    let mut done = 0;
-    while let Some(line_bytes) = bytes[done..].iter().position(|byte| *byte == b'\n') {
-        let line = &bytes[done..done + line_bytes];
-        done += line_bytes + 1;
-        if line.starts_with(b"data:") {
-            on_note(Note::find(line, br#""data":"#));
-        }
-    }
-    done
 }
 
 #[cfg(test)]
