@@ -17,7 +17,7 @@ use crate::plain::Plain;
 use crate::plain::pipe::Pipe;
 use crate::random::RandomId;
 use crate::socketio::client::Client;
-use crate::transport::engineio::{PollReply, PostReply};
+use crate::transport::engineio::polling::{PollReply, PostReply};
 use crate::transport::link::Link;
 use crate::wire::Wire;
 

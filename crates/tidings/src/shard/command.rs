@@ -23,7 +23,8 @@ use crate::random::RandomId;
 use crate::socketio::ack::AckSink;
 use crate::socketio::namespace::Namespace;
 use crate::socketio::socket::SocketInner;
-use crate::transport::engineio::{PollReply, PostReply, Refusal};
+use crate::transport::engineio::Refusal;
+use crate::transport::engineio::polling::{PollReply, PostReply};
 use crate::transport::link::NewLink;
 
 /// A command in a shard's inbox.

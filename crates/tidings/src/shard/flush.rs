@@ -14,7 +14,7 @@ use crate::log::{Cursor, Log, Page, PageLimit};
 use crate::plain::pipe::Piped;
 use crate::shard::command::Command;
 use crate::socketio::reason::Reason;
-use crate::transport::engineio::PollReply;
+use crate::transport::engineio::polling::PollReply;
 use crate::wire;
 
 /// What a write left.

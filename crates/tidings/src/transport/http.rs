@@ -21,7 +21,8 @@ use tokio::sync::oneshot;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
 
-use super::engineio::{PollReply, PostReply, Refusal};
+use super::engineio::Refusal;
+use super::engineio::polling::{PollReply, PostReply};
 use super::link::{NewLink, NewStream};
 use super::query;
 use crate::client_files;
