@@ -1,7 +1,11 @@
 //! Records with one thing wrong each: the judge must find it, and must find nothing in those that are right.
 
+use super::facts::LATE;
 use super::*;
-use crate::bench::record::{Attempt, Channel};
+use crate::bench::record::{
+    Attempt, CONNECTED, Channel, ChannelIndex, ContentId, Entry, Moment, Outcome, Publish, Reader, Record, Transport,
+    What,
+};
 
 const DURABLE: ChannelIndex = 0;
 const MEMORY: ChannelIndex = 1;

@@ -1,0 +1,250 @@
+//! What can't be is refused, in the words of the file.
+
+use super::*;
+
+#[test]
+fn unknown_keys_are_named_with_what_was_meant() {
+    check_line("lisen = \"x\"", &["`lisen` is not a key", "did you mean `listen`"]);
+    check_line("hs256 = \"s3cret\"", &["`hs256` belongs in `[auth]`"]);
+    check(
+        &format!(
+            "[auth]\n{KEY}hs265 = \"s3cret\"\n[limits]\nsubscription = 2\n[[channels]]\nmatch = \"*\"\nsubscrib = \"user\"\n[admn]\nx = 1\n"
+        ),
+        &sources(),
+        &[
+            &["/etc/tidings.toml:3: `auth.hs265` is not a key; did you mean `hs256`?"],
+            &["/etc/tidings.toml:5: `limits.subscription`", "`subscriptions`"],
+            &["/etc/tidings.toml:8: `channels.subscrib`", "`subscribe`"],
+            &["/etc/tidings.toml:9: `admn`", "`admin`"],
+        ],
+    );
+}
+
+#[test]
+fn what_comes_with_later_versions_is_refused() {
+    for (text, key) in [
+        ("[broker]", "broker"),
+        ("[hooks]\nurl = \"u\"", "hooks"),
+        ("[[on]]\nevent = \"e\"", "on"),
+        ("auth.rs256 = \"k\"", "auth.rs256"),
+        ("auth.es256 = \"k\"", "auth.es256"),
+        ("auth.eddsa = \"k\"", "auth.eddsa"),
+        ("auth.jwks = { url = \"u\" }", "auth.jwks"),
+        ("admin.password = \"s3cret\"", "admin.password"),
+        ("channels = [{ match = \"a\", slow = \"drop\" }]", "channels.slow"),
+        (
+            "channels = [{ match = \"a\", conflate = { by = \"id\" } }]",
+            "channels.conflate",
+        ),
+        (
+            "channels = [{ match = \"a\", throttle = { every = \"1s\" } }]",
+            "channels.throttle",
+        ),
+        ("channels = [{ match = \"a\", debounce = \"1s\" }]", "channels.debounce"),
+    ] {
+        let text = format!("auth.anonymous = true\n{text}");
+        check(
+            &text,
+            &sources(),
+            &[&[
+                "/etc/tidings.toml:2: ",
+                &format!("`{key}` is not supported yet by this version"),
+            ]],
+        );
+    }
+    check_line(
+        "listen = \"unix:/run/tidings\"",
+        &["`listen`", "`unix:` is not supported yet by this version"],
+    );
+}
+
+#[test]
+fn a_value_that_cannot_be_is_named_with_what_was_meant() {
+    for (line, parts) in [
+        ("listen = 8080", ["`listen`: 8080 given", "\"127.0.0.1:8080\""]),
+        ("listen = \"8080\"", ["\"8080\" is no address", "\"127.0.0.1:8080\""]),
+        ("listen = \":8080\"", ["\":8080\" is no address", "\"0.0.0.0:8080\""]),
+        ("listen = \"localhost:x\"", ["\"localhost:x\" is no address", ""]),
+        ("listen = \"127.0.0.1:65536\"", ["is no address", ""]),
+        ("drain = 20", ["`drain`: 20 has no unit", "\"20s\""]),
+        ("drain = \"20\"", ["\"20\" is no time", "\"20s\""]),
+        ("drain = \"-1s\"", ["is no time", "\"20s\""]),
+        ("drain = 1.5", ["a number with a fraction given", "\"20s\""]),
+        ("drain = \"1000y\"", ["is too long", "365 days"]),
+        (
+            "allowed_origins = [\"app.example/path\"]",
+            ["`allowed_origins`", "\"https://app.example\""],
+        ),
+        ("allowed_origins = [\"*\"]", ["every web page", ""]),
+        ("allowed_origins = [1]", ["1 given", "a text in quotes"]),
+        ("allowed_origins = true", ["true given", "a list of texts"]),
+        (
+            "trusted_proxies = [\"10.0.0.1/8\"]",
+            ["`trusted_proxies`", "\"10.0.0.0/8\""],
+        ),
+        ("admin = 1", ["`admin`: 1 given", "`[admin]`"]),
+        ("channels = 1", ["`channels`: 1 given", "`[[channels]]`"]),
+        ("channels = [1]", ["`channels`: 1 given", "`[[channels]]`"]),
+        (
+            "channels.match = \"*\"",
+            ["`channels`: a table given", "`[[channels]]`"],
+        ),
+        (
+            "limits = { connections = -1 }",
+            ["`limits.connections`: -1 given", "0 (no limit) or more"],
+        ),
+        (
+            "limits = { connections = \"many\" }",
+            ["\"many\" given", "a whole number"],
+        ),
+        ("limits = { connections = \"1\" }", ["\"1\" given", "a whole number"]),
+        (
+            "limits = { messages_burst = 4294967296 }",
+            ["4294967296 given", "too large"],
+        ),
+        (
+            "limits = { message_bytes = 99999999999999999999999 }",
+            ["given", "message_bytes"],
+        ),
+        (
+            "limits = { handshake = 5 }",
+            ["`limits.handshake`: 5 has no unit", "\"20s\""],
+        ),
+        (
+            "admin = { listen = \"of\" }",
+            ["`admin.listen`: \"of\" is no address", ""],
+        ),
+        (
+            "channels = [{ subscribe = \"user\" }]",
+            ["`channels.match`: is missing", "\"room:*\""],
+        ),
+        ("channels = [{ match = \"\" }]", ["`channels.match`", "can't be empty"]),
+        (
+            "channels = [{ match = \"a{b\" }]",
+            ["\"a{b\" is no pattern", "`room:{id}`"],
+        ),
+        (
+            "channels = [{ match = \"a\", subscribe = \"everyone\" }]",
+            ["\"everyone\" given", "anyone, user, claims, owner, nobody"],
+        ),
+        (
+            "channels = [{ match = \"a\", publish = \"owner\" }]",
+            ["`channels.match`: `owner` needs `{user}`", ""],
+        ),
+        (
+            "channels = [{ match = \"user:*\", subscribe = \"user\" }]",
+            ["nobody else", ""],
+        ),
+        (
+            "channels = [{ match = \"*\" }, { match = \"a\" }]",
+            ["can never match", "`*` comes first"],
+        ),
+        (
+            "channels = [{ match = \"a\", presence = \"yes\" }]",
+            ["\"yes\" given", "true or false"],
+        ),
+    ] {
+        check_line(line, &parts);
+    }
+    let secret = "s3cret".repeat(20);
+    let error = error(&format!("auth.anonymous = true\nlisten = \"{secret}\""), &sources());
+    assert!(
+        !error.contains(&secret) && error.contains("more than 80 characters"),
+        "{error}"
+    );
+    for (key, value, part) in [
+        ("cookie", "\"a b\"", "no name of a cookie"),
+        ("anonymous", "1", "true or false"),
+        ("audience", "1", "a list"),
+    ] {
+        check(
+            &format!("[auth]\n{KEY}{key} = {value}"),
+            &sources(),
+            &[&[":3: ", &format!("`auth.{key}`"), part]],
+        );
+    }
+}
+
+#[test]
+fn everything_wrong_is_told_at_once() {
+    check(
+        "drain = 1\nlisten = 2\nhooks = \"x\"\n",
+        &sources(),
+        &[
+            &[":1: `drain`"],
+            &[":2: `listen`"],
+            &[":3: `hooks`"],
+            &["/etc/tidings.toml: ", "hs256"],
+        ],
+    );
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    check(
+        &format!("[auth]\n{KEY}"),
+        &with(Environment::from([
+            ("TIDINGS_AUTH__HS265", "s3cret"),
+            ("TIDINGS_CHANNELS__0__MATCH", "*"),
+            ("TIDINGS_DRAIN", "soon"),
+            ("TIDINGS_LIMIT__CONNECTIONS", "1"),
+            ("TIDINGS_LIMITS__CONNECTIONS", "many"),
+        ])),
+        &[
+            &["TIDINGS_AUTH__HS265: `auth.hs265` is not a key; did you mean `hs256`?"],
+            &["TIDINGS_CHANNELS__0__MATCH: `channels`", "in the file only"],
+            &["TIDINGS_DRAIN: `drain`: \"soon\" is no time"],
+            &["TIDINGS_LIMITS__CONNECTIONS: `limits.connections`: \"many\" given"],
+            &["TIDINGS_LIMIT__CONNECTIONS: `limit` is not a key; did you mean `limits`?"],
+        ],
+    );
+    check(
+        "",
+        &with(Environment::from([("TIDINGS_AUTH__HS256", "s3cret")])),
+        &[&["TIDINGS_AUTH__HS256: `auth.hs256`: ", "6 bytes"]],
+    );
+}
+
+#[test]
+fn dev_is_for_this_machine_alone() {
+    for (text, part) in [
+        ("listen = \"0.0.0.0:8080\"", "`listen`"),
+        ("listen = \"[::]:8080\"", "`listen`"),
+        ("listen = \"192.168.1.2:8080\"", "`listen`"),
+        ("admin.listen = \"0.0.0.0:9080\"", "`admin.listen`"),
+        ("allowed_origins = [\"https://app.example\"]", "`allowed_origins`"),
+    ] {
+        check(text, &dev(), &[&[":1: ", part, "--dev", "loopback"]]);
+    }
+    for listen in ["127.0.0.1:0", "[::1]:0", "localhost:0", "127.9.9.9:1"] {
+        good(
+            "",
+            &Sources {
+                listen: Some(listen.to_owned()),
+                ..dev()
+            },
+        );
+    }
+    let flagged = Sources {
+        dev: true,
+        listen: Some("0.0.0.0:1".to_owned()),
+        ..Sources::default()
+    };
+    let error = Config::load(&flagged).unwrap_err();
+    assert!(error.is_usage(), "{error}");
+    assert!(error.to_string().starts_with("--listen: `listen`: "), "{error}");
+    assert!(!Config::load(&Sources::default()).unwrap_err().is_usage());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let sources = Sources {
+        file: Some(PathBuf::from("/nowhere/tidings.toml")),
+        ..Sources::default()
+    };
+    let error = Config::load(&sources).unwrap_err();
+    assert!(
+        error.to_string().starts_with("/nowhere/tidings.toml: can't be read"),
+        "{error}"
+    );
+}
