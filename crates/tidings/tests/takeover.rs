@@ -22,6 +22,11 @@ use tokio::net::TcpStream;
 /// More than the buffers of two sockets hold.
 const LARGE_BYTES: usize = 64 << 20;
 
+/// After it a poll that waits is taken; before, it is not.
+async fn long_enough() {
+    tokio::time::sleep(Duration::from_millis(700)).await;
+}
+
 fn io() -> Io {
     let io = Tidings::builder().build();
     io.authorize(async |_: Arc<()>, _, _| Ok(()));
@@ -72,11 +77,14 @@ async fn polls_one_after_another_share_a_connection_also_with_other_requests() {
     let io = io();
     let (server, _) = start(&io).await;
     let mut client = server.connect().await;
-    for round in 0..20 {
+    for round in 0..12 {
         let text = format!("round {round}");
         let poll = format!("/poll?channel=c&since={}", io.cursor());
         client.write_all(request(&poll, "").as_bytes()).await.unwrap();
         subscribers(&io, 1).await;
+        if round % 3 == 0 {
+            long_enough().await;
+        }
         publish(&io, &text).await;
         let answer = read_until(&mut client, "\"gaps\":[]}").await;
         assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(&text), "{answer}");
@@ -104,7 +112,7 @@ async fn requests_sent_ahead_are_answered_in_their_order() {
     let (first, second) = (request("/sse?channel=c", ""), "/small");
     let (begin, end) = first.split_at(20);
     client.write_all(begin.as_bytes()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    long_enough().await;
     publish(&io, "hello").await;
     let answer = read_until(&mut client, "\"gaps\":[]}").await;
     assert!(answer.contains("hello"), "{answer}");
@@ -158,6 +166,7 @@ async fn a_body_is_no_request() {
     let headers = format!("Content-Length: {}\r\nConnection: close\r\n", hidden.len());
     let client = server.say(&(request(&poll, &headers) + &hidden)).await;
     subscribers(&io, 1).await;
+    long_enough().await;
     publish(&io, "hello").await;
     let answers = all(client).await;
     assert!(answers.contains("hello") && !answers.contains("small"), "{answers}");
@@ -176,6 +185,7 @@ async fn who_asks_for_it_is_closed_after_the_poll() {
             .say(&format!("GET {poll} HTTP/{version}\r\nHost: x\r\n{headers}\r\n"))
             .await;
         subscribers(&io, 1).await;
+        long_enough().await;
         publish(&io, "hello").await;
         let answer = all(client).await;
         assert!(
@@ -190,9 +200,12 @@ async fn who_leaves_is_missed_by_nobody() {
     let io = io();
     let (server, poll) = start(&io).await;
     for target in [poll.as_str(), "/sse?channel=c"] {
-        for _ in 0..10 {
+        for round in 0..10 {
             let client = server.say(&request(target, "")).await;
             subscribers(&io, 1).await;
+            if round % 3 == 0 {
+                long_enough().await;
+            }
             drop(client);
             subscribers(&io, 0).await;
         }
@@ -258,6 +271,7 @@ async fn the_shutdown_waits_for_polls_that_are_answered() {
         .await;
     let stream = server.say(&request("/sse?channel=c", "")).await;
     subscribers(&io, 2).await;
+    long_enough().await;
     let ended = server.stop();
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!ended.is_finished());

@@ -1,7 +1,7 @@
 //! Taking a connection back from hyper, whose buffers and state are many times what a client needs that only waits.
 //!
 //! An answer that goes on until its connection ends, as of server-sent events, gets the byte stream for itself: what is
-//! written there is its body. A request that is going to wait for long is answered outside of hyper; a new one writes the
+//! written there is its body. A request that waits for long is answered outside of hyper; a new one writes the
 //! answer and goes on with what the client asks next. HTTP/1.1 only: over HTTP/2 others share the connection.
 
 use std::convert::Infallible;
@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -19,11 +19,15 @@ use http::{Extensions, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt as _, Collected};
 use hyper::body::{Body as _, Incoming};
 use parking_lot::Mutex;
+use tokio::time::{Sleep, sleep};
 
 use super::body::AnswerBody;
 use super::connection::{Answer, Answered};
 use super::flow::{Count, Flow};
 use crate::transport::link::NewLink;
+
+/// So long a request that waits stays with hyper: where events are many, a new one for each would cost more than it saves.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Makes the byte stream an answer's body. The bytes, which are the answer's head, have to be written first.
 type Begin = Box<dyn FnOnce(NewLink, Bytes) + Send>;
@@ -110,6 +114,8 @@ pub(super) struct UnderHyper {
     slot: Option<Arc<Slot>>,
     flow: Arc<Flow>,
     stand_in: &'static [u8],
+    /// Runs once the answer is known to take long.
+    patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl UnderHyper {
@@ -120,6 +126,7 @@ impl UnderHyper {
             slot: None,
             flow: Arc::clone(flow),
             stand_in: &[],
+            patience: None,
         }
     }
 
@@ -140,6 +147,7 @@ impl UnderHyper {
             answer: Some(answer(request)),
             slot,
             flow: Arc::clone(flow),
+            patience: None,
         }
     }
 }
@@ -149,40 +157,44 @@ impl Future for UnderHyper {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answered> {
         let this = &mut *self;
-        let Some(answer) = &mut this.answer else {
-            return Poll::Pending; // it is somebody else's
-        };
-        let answered = answer.as_mut().poll(cx);
-        // Not while hyper has bytes of an earlier answer that the client has still to take.
-        let Some(slot) = this.slot.as_deref().filter(|_| !this.flow.any(Count::Sending)) else {
-            return answered;
-        };
-        let Poll::Ready(Ok(mut response)) = answered else {
-            if slot.waits.load(Ordering::Acquire) {
-                let stand_in = this.stand_in;
-                *slot.taken.lock() = this.answer.take().map(|answer| Taken::Wait { answer, stand_in });
+        loop {
+            let Some(answer) = &mut this.answer else {
+                return Poll::Pending; // it is somebody else's
+            };
+            let answered = answer.as_mut().poll(cx);
+            // Not while hyper has bytes of an earlier answer that the client has still to take.
+            let Some(slot) = this.slot.as_deref().filter(|_| !this.flow.any(Count::Sending)) else {
+                return answered;
+            };
+            let Poll::Ready(Ok(mut response)) = answered else {
+                if slot.waits.load(Ordering::Acquire) {
+                    let patience = this.patience.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+                    if patience.as_mut().poll(cx).is_ready() {
+                        let stand_in = this.stand_in;
+                        *slot.taken.lock() = this.answer.take().map(|answer| Taken::Wait { answer, stand_in });
+                    }
+                }
+                return Poll::Pending;
+            };
+            if response.extensions_mut().remove::<BodyWaits>().is_some() {
+                slot.waits.store(true, Ordering::Release);
+                this.answer = Some(whole(response));
+                continue;
             }
-            return Poll::Pending;
-        };
-        if response.extensions_mut().remove::<BodyWaits>().is_some() {
-            let (answer, stand_in) = (whole(response), this.stand_in);
-            *slot.taken.lock() = Some(Taken::Wait { answer, stand_in });
+            let streams = response.extensions_mut().remove::<Streams>();
+            // What was made of the body since is not in what the stream writes.
+            let is_bare = !response.headers().contains_key(header::CONTENT_ENCODING);
+            let Some(begin) = streams.filter(|_| is_bare).and_then(|streams| streams.0.lock().take()) else {
+                return Poll::Ready(Ok(response));
+            };
+            *slot.taken.lock() = Some(Taken::Stream {
+                begin,
+                head: head(&response),
+                body: response.into_body(),
+            });
             this.answer = None;
             return Poll::Pending;
         }
-        let streams = response.extensions_mut().remove::<Streams>();
-        // What was made of the body since is not in what the stream writes.
-        let is_bare = !response.headers().contains_key(header::CONTENT_ENCODING);
-        let Some(begin) = streams.filter(|_| is_bare).and_then(|streams| streams.0.lock().take()) else {
-            return Poll::Ready(Ok(response));
-        };
-        *slot.taken.lock() = Some(Taken::Stream {
-            begin,
-            head: head(&response),
-            body: response.into_body(),
-        });
-        this.answer = None;
-        Poll::Pending
     }
 }
 

@@ -93,14 +93,7 @@ impl<'a> JudgedReader<'a> {
         }
     }
 
-    fn judge_event(
-        &mut self,
-        at: Moment,
-        seq: u64,
-        content: ContentId,
-        channel: ChannelIndex,
-        highest: u64,
-    ) {
+    fn judge_event(&mut self, at: Moment, seq: u64, content: ContentId, channel: ChannelIndex, highest: u64) {
         let Some(publish) = self.facts.publishes.get(&content) else {
             return self.violation(Kind::Flaw, at, Some(seq), format!("{content}, which nobody published"));
         };
