@@ -39,8 +39,7 @@ use channels::Channels;
 pub(crate) struct Shard {
     pub(crate) number: u16,
     pub(crate) server: Arc<Server>,
-    /// In boxes, so that a shard that grows moves pointers alone.
-    pub(crate) connections: Slab<Box<Connection>>,
+    pub(crate) connections: Slab<Connection>,
     pub(crate) sessions: HashMap<RandomId, u32>,
     pub(crate) channels: Channels,
     /// Connections with something to write.
@@ -116,7 +115,7 @@ impl Shard {
 
     /// A connection by its index, which must be current.
     pub(crate) fn at(&mut self, index: u32) -> Option<&mut Connection> {
-        self.connections.get_mut(index as usize).map(Box::as_mut)
+        self.connections.get_mut(index as usize)
     }
 
     pub(crate) fn session(&mut self, sid: RandomId) -> Option<&mut Connection> {
@@ -134,7 +133,7 @@ impl Shard {
             generation: self.generation,
         });
         self.sessions.insert(connection.sid, index);
-        entry.insert(Box::new(connection));
+        entry.insert(connection);
         index
     }
 

@@ -221,7 +221,7 @@ impl Shard {
     }
 
     fn release_deferred(&mut self, index: u32, seq: u64) {
-        let connection = &mut *self.connections[index as usize];
+        let connection = &mut self.connections[index as usize];
         let Pace::Lagging(lag) = &mut connection.pace else {
             return;
         };
