@@ -93,6 +93,7 @@ impl Door {
             address: self.address,
             room: 0,
             data_bytes: DATA_BYTES,
+            channels: 1,
         };
         let begun = Instant::now();
         let mut link = Link::connect(self.address)?;

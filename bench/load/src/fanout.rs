@@ -87,7 +87,7 @@ pub(crate) fn stalled(
 }
 
 /// Publishes at a pace; what is left in the rooms' tally, and the usage, are those of the window.
-fn pace(rooms: &mut Rooms, server: &Server, durations: Durations, per_second: u32) -> Result<Usage> {
+pub(crate) fn pace(rooms: &mut Rooms, server: &Server, durations: Durations, per_second: u32) -> Result<Usage> {
     let period = Duration::from_secs(1) / per_second;
     let events = |time: Duration| (time.as_secs_f64() * f64::from(per_second)).round() as u64;
     let first = rooms.published();

@@ -24,6 +24,7 @@ pub(crate) fn run(
         rooms: 1,
         data_bytes: 0,
         stalled_each: 0,
+        channels: 1,
     };
     let mut rooms = Rooms::new(protocol, server.address, crowd)?;
     rooms.connect(FIRST)?;

@@ -11,6 +11,7 @@ mod durable;
 mod event;
 mod fanout;
 mod frame;
+mod growth;
 mod history;
 mod http;
 mod idle;
@@ -43,7 +44,7 @@ use crate::server::Contender;
 use crate::workload::Workload;
 
 /// One connection each, and what a process has open besides.
-const OPEN_FILES_MIN: u64 = 11_100;
+const OPEN_FILES_MIN: u64 = 18_100;
 
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {

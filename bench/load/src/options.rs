@@ -23,7 +23,8 @@ usage: bench/run [--quick] [--rounds N] [--servers A,B] [--workloads A,B]
                             tidings-api-power, tidings-ws-power, redis-always, nats-always
                    history, resume: tidings-binary
   --workloads A,B  only these, named likewise: fanout-50, fanout-200, fanout-16, fanout-64, fanout-5000, rooms, large, stalled,
-                   ack, connect, idle, publish-FANOUT-INFLIGHT (1-64, 10-64), durable-FANOUT-INFLIGHT (1-1, 10-1, 1-64, 10-64),
+                   ack, connect, idle, growth-CLIENTS (1000, 5000, 10000, 18000), channels-NUMBER (10, 100, 1000),
+                   publish-FANOUT-INFLIGHT (1-64, 10-64), durable-FANOUT-INFLIGHT (1-1, 10-1, 1-64, 10-64),
                    history, resume-memory, resume-disk, resume-socketio-memory, resume-socketio-disk";
 
 /// Of each workload, unless something else is said.

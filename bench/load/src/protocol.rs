@@ -41,6 +41,8 @@ pub(crate) struct Place {
     pub(crate) room: usize,
     /// What the events there carry.
     pub(crate) data_bytes: usize,
+    /// To how many channels a member is subscribed, the room among them.
+    pub(crate) channels: usize,
 }
 
 /// The way to talk to one kind of server.
@@ -58,6 +60,11 @@ pub(crate) trait Protocol: Sync {
     /// How to make one whose messages are questions, where the protocol has answers.
     fn asker(&self) -> Option<fn(Place) -> Box<dyn Speaker>> {
         None
+    }
+
+    /// Whether a member can be subscribed to more channels than its room.
+    fn has_channels(&self) -> bool {
+        false
     }
 
     /// A member that shows the token of the user of that number, where the server is set up to check it.
@@ -140,6 +147,7 @@ mod tests {
             address: ([127, 0, 0, 1], 1).into(),
             room: 7,
             data_bytes: DATA_BYTES,
+            channels: 1,
         }
     }
 

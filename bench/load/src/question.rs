@@ -81,6 +81,7 @@ impl Askers {
                 address: server.address,
                 room: index,
                 data_bytes: DATA_BYTES,
+                channels: 1,
             });
             let link = protocol::enter(Link::connect(server.address)?, &mut *speaker, &mut all.scratch)?;
             all.epoll

@@ -27,6 +27,9 @@ fn headline(load: Load) -> Headline {
                 series.delivery(|delivery| delivery.per_cpu_second / 1e3)
             })
         }
+        Load::Growth { .. } => ("thousands of deliveries per CPU-second", 0, |series| {
+            series.growth(|growth| growth.delivery.per_cpu_second / 1e3)
+        }),
         Load::Questions { .. } | Load::History { .. } => ("thousands of round trips per CPU-second", 1, |series| {
             series.delivery(|delivery| delivery.per_cpu_second / 1e3)
         }),
@@ -76,6 +79,16 @@ pub(crate) fn tables(workload: &Workload, contenders: &[&Contender], series: &[S
             more.figures("events a read", 1, |series| {
                 series.delivery(|delivery| delivery.events_per_read)
             });
+            more.conditions();
+        }
+        Load::Growth { .. } => {
+            compared(&mut table, &rows, workload.load);
+            table.figures("p99 ms", 2, |series| series.growth(|growth| growth.delivery.p99_ms));
+            table.figures("µs CPU per connect", 0, |series| {
+                series.growth(|growth| growth.connect_us)
+            });
+            table.figures("KiB per connection", 2, |series| series.growth(|growth| growth.kib));
+            table.checks();
             more.conditions();
         }
         Load::Stalled { .. } => stalled_columns(&mut table, &mut more),
@@ -234,7 +247,7 @@ pub(crate) fn chart(workload: &Workload, contenders: &[&Contender], series: &[Se
             name: row.contender.name,
             spread,
             note: ratio.map_or(String::new(), |ratio| format!("{ratio} × limit")),
-            ours: row.contender.name.starts_with("tidings"),
+            ours: row.contender.is_ours(),
         })
     });
     Chart {
@@ -256,6 +269,13 @@ pub(crate) fn progress(round: &Round) -> String {
             delivery.p50_ms,
             delivery.p99_ms,
             delivery.events_per_read,
+        ),
+        Figures::Growth(growth) => format!(
+            "{:.0} k/CPU-s, p99 {:.2} ms, {:.0} µs CPU and {:.2} KiB a connection",
+            growth.delivery.per_cpu_second / 1e3,
+            growth.delivery.p99_ms,
+            growth.connect_us,
+            growth.kib,
         ),
         Figures::Stalled(stalled) => format!(
             "p99 {:.2} then {:.2} ms, memory {:.1} to {:.1} MiB",

@@ -36,6 +36,8 @@ pub(crate) struct Crowd {
     pub(crate) data_bytes: usize,
     /// One in so many is ready to stop reading; none with 0.
     pub(crate) stalled_each: usize,
+    /// To how many channels each is subscribed. Nothing is published but to the one that is its room.
+    pub(crate) channels: usize,
 }
 
 /// What reached the clients since it was last cleared.
@@ -152,7 +154,7 @@ impl Rooms {
         Ok(())
     }
 
-    fn connect_publishers(&mut self) -> Result<()> {
+    pub(crate) fn connect_publishers(&mut self) -> Result<()> {
         for room in 0..self.rooms.len() {
             let Some(mut speaker) = self.protocol.publisher(self.place(room)) else {
                 return Ok(());
@@ -169,6 +171,7 @@ impl Rooms {
             address: self.address,
             room,
             data_bytes: self.crowd.data_bytes,
+            channels: self.crowd.channels,
         }
     }
 
@@ -422,6 +425,7 @@ mod tests {
             rooms: 1,
             data_bytes: 128,
             stalled_each: 0,
+            channels: 1,
         };
         let mut room = Rooms::with_all(&SocketIo, address, crowd).expect("a connection");
         room.publish((0..4).map(|_| Instant::now())).expect("a publish");

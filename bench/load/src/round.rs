@@ -36,6 +36,8 @@ pub(crate) enum Figures {
     Connects(Connects),
     /// KiB of the server's resident memory per idle connection.
     IdleKib(f64),
+    /// The measured window of a fan-out, and what its connections had cost.
+    Growth(Growth),
     /// The measured window of publishes that are kept.
     Publishes(Publishes),
     /// A resume storm.
@@ -61,6 +63,16 @@ pub(crate) struct Stalled {
     /// The server's resident memory, in MiB, before they stopped and at its most after it.
     pub(crate) before_mib: f64,
     pub(crate) peak_mib: f64,
+}
+
+/// What a crowd costs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Growth {
+    pub(crate) delivery: Delivery,
+    /// CPU time of the server to let one in, in microseconds.
+    pub(crate) connect_us: f64,
+    /// KiB of the server's resident memory for each.
+    pub(crate) kib: f64,
 }
 
 /// What connecting gave.

@@ -215,6 +215,10 @@ impl Contender {
         self.name == LIMIT || matches!(self.part, Part::Batches(_))
     }
 
+    pub(crate) fn is_ours(&self) -> bool {
+        self.name.starts_with("tidings")
+    }
+
     /// What is spoken with one that has rooms.
     pub(crate) fn protocol(&self) -> Option<&'static dyn Protocol> {
         match self.part {

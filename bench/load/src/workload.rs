@@ -7,9 +7,9 @@ use anyhow::{Result, bail};
 use crate::protocol::Transport;
 use crate::rooms::Crowd;
 use crate::round::Round;
-use crate::server::{Contender, Level, Part, Server};
+use crate::server::{Contender, LIMIT, Level, Part, Server};
 use crate::storm::{self, Storm, Transport as Return};
-use crate::{connect, durable, fanout, history, idle, question};
+use crate::{connect, durable, fanout, growth, history, idle, question};
 
 /// Until the last joins are done.
 pub(crate) const SETTLE: Duration = Duration::from_millis(300);
@@ -36,6 +36,8 @@ pub(crate) enum Load {
     FanoutInFlight { crowd: Crowd, in_flight: usize },
     /// Open loop, without and with some that don't read.
     Stalled { crowd: Crowd, per_second: u32 },
+    /// Open loop, with what the connections have cost.
+    Growth { crowd: Crowd, per_second: u32 },
     /// Each client has one question in flight.
     Questions { clients: usize },
     /// Clients that connect.
@@ -59,6 +61,7 @@ const fn room_of(clients: usize) -> Crowd {
         rooms: 1,
         data_bytes: DATA_BYTES,
         stalled_each: 0,
+        channels: 1,
     }
 }
 
@@ -73,6 +76,17 @@ const fn workload(name: &'static str, quick_rounds: usize, summary: &'static str
 
 const fn paced(crowd: Crowd, per_second: u32) -> Load {
     Load::FanoutPaced { crowd, per_second }
+}
+
+/// Some 20,000 deliveries a second.
+const fn growth(clients: usize, channels: usize) -> Load {
+    Load::Growth {
+        crowd: Crowd {
+            channels,
+            ..room_of(clients)
+        },
+        per_second: (20_000 / clients) as u32,
+    }
 }
 
 const fn in_flight(in_flight: usize) -> Load {
@@ -185,6 +199,48 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         Load::Idle { connections: 10_000 },
     ),
     workload(
+        "growth-1000",
+        0,
+        "1,000 clients in one room, 20 events a second",
+        growth(1_000, 1),
+    ),
+    workload(
+        "growth-5000",
+        0,
+        "5,000 clients in one room, 4 events a second",
+        growth(5_000, 1),
+    ),
+    workload(
+        "growth-10000",
+        0,
+        "10,000 clients in one room, 2 events a second",
+        growth(10_000, 1),
+    ),
+    workload(
+        "growth-18000",
+        0,
+        "18,000 clients in one room, 1 event a second",
+        growth(18_000, 1),
+    ),
+    workload(
+        "channels-10",
+        0,
+        "1,000 clients with 10 channels each, 20 events a second in one of them",
+        growth(1_000, 10),
+    ),
+    workload(
+        "channels-100",
+        0,
+        "1,000 clients with 100 channels each, 20 events a second in one of them",
+        growth(1_000, 100),
+    ),
+    workload(
+        "channels-1000",
+        0,
+        "1,000 clients with 1,000 channels each, 20 events a second in one of them",
+        growth(1_000, 1_000),
+    ),
+    workload(
         "publish-1-64",
         1,
         "10 channels with 1 subscriber each, 64 publishes of 200 bytes over HTTP in flight",
@@ -274,6 +330,8 @@ impl Load {
         match contender.part {
             Part::Room { protocol } => match self {
                 Self::FanoutPaced { .. } | Self::FanoutInFlight { .. } | Self::Idle { .. } => true,
+                Self::Growth { crowd, .. } if crowd.channels > 1 => protocol.has_channels(),
+                Self::Growth { .. } => contender.is_ours() || matches!(contender.name, LIMIT | "uws"),
                 Self::Questions { .. } => protocol.asker().is_some(),
                 // Who polls holds no connection up, and makes none to stay on.
                 Self::Connect { .. } => protocol.transport() != Transport::Poll,
@@ -284,7 +342,7 @@ impl Load {
             Part::Batches(batch) => matches!(self, Self::FanoutInFlight { in_flight, .. } if in_flight >= batch),
             Part::Durable { broker, level, .. } => match self {
                 // Ours in memory too: what keeping costs.
-                Self::Durable { .. } => level != Level::Memory || contender.name.starts_with("tidings-"),
+                Self::Durable { .. } => level != Level::Memory || contender.is_ours(),
                 Self::Publish { .. } => level == Level::Memory && !broker.pipelines(),
                 _ => false,
             },
@@ -312,6 +370,7 @@ impl Load {
                 fanout::in_flight(protocol, server, durations, crowd, in_flight)
             }
             Self::Stalled { crowd, per_second } => fanout::stalled(protocol, server, durations, crowd, per_second),
+            Self::Growth { crowd, per_second } => growth::run(protocol, server, durations, crowd, per_second),
             Self::Questions { clients } => match protocol.asker() {
                 Some(asker) => question::run(asker, server, durations, clients),
                 None => bail!("{} gives no answers", contender.name),

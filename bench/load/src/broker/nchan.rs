@@ -35,6 +35,7 @@ impl Broker for NchanApi {
             address,
             room: channel,
             data_bytes: NOTE_BYTES,
+            channels: 1,
         });
         let link = protocol::enter(Link::connect(address)?, &mut *speaker, &mut [0; SCRATCH_BYTES])?;
         Ok((link, Box::new(Listening(speaker))))

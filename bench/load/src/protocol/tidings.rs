@@ -31,6 +31,10 @@ impl Protocol for TidingsWs {
         Some(|place| Box::new(speaker(place, Role::Asker)))
     }
 
+    fn has_channels(&self) -> bool {
+        true
+    }
+
     fn member_with_token(&self, place: Place, user: usize) -> Box<dyn Speaker> {
         Box::new(speaker(place, Role::Member).with_token(&token::token(user)))
     }
@@ -44,6 +48,7 @@ pub(super) fn publisher(place: Place) -> Box<dyn Speaker> {
 fn speaker(place: Place, role: Role) -> WebSocket<Requests> {
     let requests = Requests {
         channel: channel(place),
+        others: place.channels - 1,
         data_bytes: place.data_bytes,
         role,
         questions: 0,
@@ -68,6 +73,8 @@ enum Stage {
 
 struct Requests {
     channel: String,
+    /// How many further channels a member is subscribed to.
+    others: usize,
     data_bytes: usize,
     role: Role,
     /// How many were asked; each one's number is its id.
@@ -84,7 +91,12 @@ impl Messages for Requests {
             (Stage::Greeting, role) => {
                 ensure!(text.starts_with(br#"{"type":"welcome""#), "got {:?}", got());
                 if role == Role::Member {
-                    let subscribe = format!(r#"{{"type":"subscribe","id":0,"channels":["{}"]}}"#, self.channel);
+                    let others = (0..self.others).map(|other| format!(r#","{}.{other}""#, self.channel));
+                    let others: String = others.collect();
+                    let subscribe = format!(
+                        r#"{{"type":"subscribe","id":0,"channels":["{}"{others}]}}"#,
+                        self.channel
+                    );
                     replies.push(subscribe.into_bytes());
                     self.stage = Stage::Subscribing;
                 } else {

@@ -1,6 +1,6 @@
 //! All rounds of one server under one workload.
 
-use crate::round::{Connects, Delivery, Figures, Publishes, Return, Round, Spread, Stalled};
+use crate::round::{Connects, Delivery, Figures, Growth, Publishes, Return, Round, Spread, Stalled};
 use crate::sequence::Faults;
 
 #[derive(Debug, Default)]
@@ -33,6 +33,13 @@ impl Series {
     pub(crate) fn delivery(&self, figure: impl Fn(&Delivery) -> f64) -> Option<Spread> {
         self.spread(|round| match &round.figures {
             Figures::Delivery(delivery) => Some(figure(delivery)),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn growth(&self, figure: impl Fn(&Growth) -> f64) -> Option<Spread> {
+        self.spread(|round| match &round.figures {
+            Figures::Growth(growth) => Some(figure(growth)),
             _ => None,
         })
     }

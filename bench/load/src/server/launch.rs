@@ -120,7 +120,7 @@ fn tidings(bench: &Path) -> PathBuf {
     set.map_or_else(|| bench.join("../target/release/tidings"), PathBuf::from)
 }
 
-/// Everyone may do everything, as often as they like, and a token is checked where one is shown; the data, if any, lie
+/// Everyone may do everything, as often as they like and in as many channels as the workloads have, and a token is checked where one is shown; the data, if any, lie
 /// beside the file.
 fn tidings_config(durability: &str) -> String {
     let (store, history) = if durability == "memory" {
@@ -158,6 +158,7 @@ publish = "anyone"
 
 [limits]
 messages_per_second = 0
+subscriptions = 1000
 "#
     )
 }
