@@ -21,7 +21,7 @@ use tokio::sync::watch;
 pub(crate) use connection::Secure;
 use connection::Settings;
 pub(crate) use stream::Stream;
-pub(crate) use takeover::{Streams, Waiting};
+pub(crate) use takeover::{Streams, Upgrades, Waiting};
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsError};
 

@@ -101,7 +101,7 @@ impl Config {
         ];
         let shortest = times.into_iter().min().unwrap_or(Duration::from_secs(1));
         let round = (shortest / 16).clamp(Duration::from_millis(16), Duration::from_secs(1));
-        round / u32::try_from(crate::shard::SLICES).unwrap_or(1)
+        round / crate::shard::SLICES
     }
 }
 

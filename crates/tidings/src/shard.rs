@@ -5,6 +5,7 @@
 //! ([`flush`]): one write for each connection that has something to be written. What is read from a connection
 //! ([`receive`]) may start handlers, which run on this thread between turns ([`run`]).
 
+mod arena;
 pub(crate) mod channels;
 pub(crate) mod command;
 mod execute;
@@ -24,7 +25,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use slab::Slab;
 
 use crate::connection::{Connection, Key, Pace, Phase, Transport};
 use crate::event::Event;
@@ -34,12 +34,13 @@ use crate::socketio::driver::Driver;
 use crate::socketio::handler::EnterTask;
 use crate::socketio::reason::Reason;
 use crate::wire::{self, Replayed};
+use arena::Arena;
 use channels::Channels;
 
 pub(crate) struct Shard {
     pub(crate) number: u16,
     pub(crate) server: Arc<Server>,
-    pub(crate) connections: Slab<Connection>,
+    pub(crate) connections: Arena<Connection>,
     pub(crate) sessions: HashMap<RandomId, u32>,
     pub(crate) channels: Channels,
     /// Connections with something to write.
@@ -68,7 +69,7 @@ pub(crate) struct Shard {
     reached_buffer: Vec<(u32, u32)>,
     clock: Instant,
     pub(crate) now_ms: u64,
-    sweep_at: usize,
+    sweep_at: u32,
     stopping: bool,
     /// The turn under way ends with a flush: nobody needs to be woken for one.
     is_in_turn: bool,
@@ -78,7 +79,7 @@ impl Shard {
     fn new(number: u16, server: Arc<Server>) -> Self {
         Self {
             number,
-            connections: Slab::new(),
+            connections: Arena::new(),
             sessions: HashMap::new(),
             channels: Channels::new(Arc::clone(&server.hub.gauges)),
             dirty: Vec::new(),
@@ -115,7 +116,7 @@ impl Shard {
 
     /// A connection by its index, which must be current.
     pub(crate) fn at(&mut self, index: u32) -> Option<&mut Connection> {
-        self.connections.get_mut(index as usize)
+        self.connections.get_mut(index)
     }
 
     pub(crate) fn session(&mut self, sid: RandomId) -> Option<&mut Connection> {
@@ -125,28 +126,28 @@ impl Shard {
 
     pub(crate) fn insert(&mut self, make: impl FnOnce(Key) -> Connection) -> u32 {
         self.generation = self.generation.wrapping_add(1);
-        let entry = self.connections.vacant_entry();
-        let index = u32::try_from(entry.key()).expect("fewer than 2^32 connections");
-        let connection = make(Key {
-            shard: self.number,
-            index,
-            generation: self.generation,
+        let (shard, generation) = (self.number, self.generation);
+        let index = self.connections.insert_with(|index| {
+            make(Key {
+                shard,
+                index,
+                generation,
+            })
         });
-        self.sessions.insert(connection.sid, index);
-        entry.insert(connection);
+        self.sessions.insert(self.connections[index].sid, index);
         index
     }
 
     /// Starts reading a link once this state is no longer borrowed.
     pub(crate) fn start_reading(&mut self, index: u32, task: u32) {
-        if let Some(connection) = self.connections.get(index as usize) {
+        if let Some(connection) = self.connections.get(index) {
             self.linking.push((connection.key, task));
         }
     }
 
     /// Notes that a connection has something to write.
     pub(crate) fn mark_dirty(&mut self, index: u32) {
-        if let Some(connection) = self.connections.get_mut(index as usize)
+        if let Some(connection) = self.connections.get_mut(index)
             && !connection.dirty
         {
             connection.dirty = true;
@@ -237,8 +238,7 @@ impl Shard {
 
     /// Lets go of a connection that has ended.
     pub(crate) fn remove(&mut self, index: u32) {
-        if self.connections.contains(index as usize) {
-            let connection = self.connections.remove(index as usize);
+        if let Some(connection) = self.connections.remove(index) {
             self.sessions.remove(&connection.sid);
             if let Transport::Stream(pipe) = &connection.transport {
                 pipe.finish();

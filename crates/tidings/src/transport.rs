@@ -4,3 +4,4 @@ pub(crate) mod engineio;
 pub(crate) mod http;
 pub(crate) mod link;
 pub(crate) mod query;
+pub(crate) mod websocket;

@@ -61,7 +61,7 @@ async fn read_until(stream: &mut TcpStream, end: &str) -> String {
         assert_eq!(read, 1, "closed after {:?}", String::from_utf8_lossy(&text));
         text.extend_from_slice(&byte);
     }
-    String::from_utf8(text).unwrap()
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 async fn subscribers(io: &Io, count: usize) {
@@ -331,4 +331,85 @@ async fn a_stream_that_is_over_at_once_is_an_answer() {
         answer.starts_with("HTTP/1.1 200") && answer.contains("retry:"),
         "{answer:?}"
     );
+}
+
+const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// `{"type":"ping","id":1}` as a client frames it, with a mask of zeros.
+fn ping() -> Vec<u8> {
+    let text = br#"{"type":"ping","id":1}"#;
+    [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0], &text[..]].concat()
+}
+
+/// Where nothing has to be waited for, a WebSocket's first message comes with its 101.
+#[tokio::test]
+async fn a_101_leaves_with_the_first_message() {
+    let io = io();
+    let (server, _) = start(&io).await;
+    for target in ["/ws", "/socket.io/?EIO=4&transport=websocket"] {
+        let mut client = server.say(&request(target, UPGRADE)).await;
+        let mut bytes = vec![0; 4096];
+        let count = within("the answer comes", client.read(&mut bytes)).await.unwrap();
+        let answer = String::from_utf8_lossy(&bytes[..count]);
+        assert!(answer.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{answer}");
+        assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer}");
+        assert!(answer.contains("\r\n\r\n\u{FFFD}"), "no frame in {answer}");
+    }
+}
+
+/// The handshake does not wait for who decides about the client.
+#[tokio::test]
+async fn a_101_does_not_wait_for_the_application() {
+    let io = io();
+    let (decide, decision) = tokio::sync::watch::channel(false);
+    io.auth(async move |_: tidings::Handshake| {
+        decision.clone().wait_for(|decided| *decided).await.unwrap();
+        Ok(())
+    });
+    let (server, _) = start(&io).await;
+    let mut client = server.say(&request("/ws", UPGRADE)).await;
+    read_until(&mut client, "\r\n\r\n").await;
+    decide.send(true).unwrap();
+    read_until(&mut client, "welcome").await;
+}
+
+/// A request sent before it, whose answer is not taken yet, and a frame sent with it: hyper has to write the 101 then.
+#[tokio::test]
+async fn a_websocket_behind_an_answer_that_is_not_taken_yet_is_not_lost() {
+    let io = io();
+    for before in ["", "/small", "/large"] {
+        let (server, _) = start(&io).await;
+        let first = if before.is_empty() {
+            String::new()
+        } else {
+            request(before, "")
+        };
+        let mut client = server.say(&(first + &request("/ws", UPGRADE))).await;
+        client.write_all(&ping()).await.unwrap();
+        if !before.is_empty() {
+            read_until(&mut client, "\r\n\r\n").await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let mut body = vec![0; if before == "/large" { LARGE_BYTES } else { 5 }];
+            within("the answer comes", client.read_exact(&mut body)).await.unwrap();
+        }
+        let head = read_until(&mut client, "\r\n\r\n").await;
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        read_until(&mut client, r#""type":"ok","id":1"#).await;
+        drop(client);
+        eventually("the connection is gone", || io.counts().connections == 0).await;
+    }
+}
+
+/// A layer that answers otherwise has the last word, and nothing of the WebSocket is left.
+#[tokio::test]
+async fn a_layer_can_refuse_a_websocket() {
+    let io = io();
+    let refuse = |_: Response| async { axum::http::StatusCode::FORBIDDEN };
+    let app = app(&io).layer(axum::middleware::map_response(refuse));
+    let server = Serving::new(app, |serve| serve).await;
+    let mut client = server.say(&request("/ws", UPGRADE)).await;
+    assert!(read_until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 403"));
+    eventually("the connection is gone", || io.counts().connections == 0).await;
+    client.write_all(request("/ws", UPGRADE).as_bytes()).await.unwrap();
+    assert!(read_until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 403"));
 }

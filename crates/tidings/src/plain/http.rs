@@ -28,14 +28,14 @@ use crate::serve::Streams;
 use crate::server::Server;
 use crate::shard::command::Command;
 use crate::shard::run::Task;
-use crate::transport::http as engine;
 use crate::transport::link::NewLink;
+use crate::transport::{http as engine, websocket};
 use crate::wire::Wire;
 use request::Query;
 
 pub(crate) fn router(server: &Arc<Server>) -> Router {
     let routes = Router::new()
-        .route("/ws", get(websocket))
+        .route("/ws", get(open_websocket))
         .route("/sse", get(events))
         .route("/poll", get(poll::poll))
         .method_not_allowed_fallback(method_not_allowed)
@@ -86,13 +86,11 @@ async fn method_not_allowed() -> Error {
 
 // Plain WebSockets
 
-async fn websocket(State(server): State<Arc<Server>>, mut request: Request<Body>) -> Result<Response<Body>> {
+async fn open_websocket(State(server): State<Arc<Server>>, mut request: Request<Body>) -> Result<Response<Body>> {
     let address = engine::client_address(&server, &request);
     let permit = server.hub.admit(address)?;
     let opening = Arc::new(opening(&server, &request));
-    let (response, link) = engine::websocket(&mut request).map_err(Error::new)?;
-    tokio::spawn(async move {
-        let Some(link) = link.await else { return };
+    websocket::accept(&mut request, move |link| {
         let sid = RandomId::new();
         let link = Box::new(link);
         let command = Command::OpenPlain {
@@ -102,8 +100,8 @@ async fn websocket(State(server): State<Arc<Server>>, mut request: Request<Body>
             link,
         };
         server.hub.send(server.hub.shard_of(sid), command);
-    });
-    Ok(response)
+    })
+    .map_err(Error::new)
 }
 
 /// What a request says of who sent it.
@@ -173,8 +171,8 @@ pub(super) fn start_stream(server: &Arc<Server>, sid: RandomId, new: NewStream) 
     let body = StreamBody::new(Arc::clone(&pipe), Arc::clone(server), sid);
     let mut response = stream_response(Body::new(body));
     let server = Arc::clone(server);
-    let bare = Streams::new(move |link: NewLink, head| {
-        let taken = Box::new(TakenStream::new(pipe, link.stream, head));
+    let bare = Streams::new(move |link: NewLink| {
+        let taken = Box::new(TakenStream::new(pipe, link.stream, link.head));
         server.hub.send(shard, Command::TakeStream { sid, taken });
     });
     response.extensions_mut().insert(bare);

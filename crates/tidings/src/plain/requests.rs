@@ -1,8 +1,11 @@
 //! What a plain WebSocket's client asks for: read, decided by the application, and handed to the shard as a command,
 //! so that it takes its place among the events.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+
+use futures_util::future::poll_immediate;
 
 use tidings_protocol::plain::{self, Kind, RequestId};
 use tokio::sync::oneshot;
@@ -52,10 +55,22 @@ async fn enter(cell: &Rc<Cell>, key: Key) {
     };
     let handshake = handshake(server, &opening, None);
     let shows_token = handshake.token().is_ok() || handshake.header("authorization").is_some();
-    let outcome = server.let_in(handshake).await;
-    let own = match &outcome {
-        Ok(visitor) => own_channel(server, visitor).await,
-        Err(_) => None,
+    let deciding = async {
+        let outcome = server.let_in(handshake).await;
+        let own = match &outcome {
+            Ok(visitor) => own_channel(server, visitor).await,
+            Err(_) => None,
+        };
+        (outcome, own)
+    };
+    let mut deciding = pin!(deciding);
+    let (outcome, own) = match poll_immediate(deciding.as_mut()).await {
+        Some(decided) => decided,
+        None => {
+            // The handshake does not wait for it.
+            cell.state.borrow_mut().mark_dirty(key.index);
+            deciding.await
+        }
     };
     let (done, is_done) = oneshot::channel();
     let command = Command::PlainEntered {

@@ -110,6 +110,8 @@ impl Shard {
         let Some(connection) = self.at(index) else { return };
         let key = connection.key;
         connection.plain = Some(Box::new(Plain::new(None, Some(session), 0)));
+        // It leaves with the welcome, if that comes at once.
+        connection.outbox.push(link.head);
         self.start_reading(index, task);
         self.asking.push(key);
         self.receive_early(key, false, &link.early);
@@ -223,6 +225,7 @@ impl Shard {
         if self.get(key).is_none_or(|connection| !connection.is_open()) {
             return;
         }
+        self.mark_dirty(key.index);
         match outcome {
             Ok(visitor) => self.welcome(key.index, visitor, own),
             Err(error) if shows_token || error.code() != Code::Unauthenticated.as_str() => {

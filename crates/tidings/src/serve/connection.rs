@@ -27,6 +27,7 @@ use super::body::{AnswerBody, RequestBody};
 use super::flow::{Connection, Count, Counted, Failure, Flow, Watched};
 use super::stream::{Protocol, Stream, Tcp};
 use super::takeover::{Slot, Taken, UnderHyper};
+use crate::transport::link::NewLink;
 
 /// Streams that a client may have open at once.
 const STREAMS_MAX: u32 = 128;
@@ -153,7 +154,7 @@ async fn serve_http1(mut stream: Stream, client: &Client, stopped: &mut watch::R
             }
             Some((Taken::Stream { begin, head, body }, stream)) => {
                 if let Some(link) = stream.into_link(Bytes::new()) {
-                    begin(link, head);
+                    begin(NewLink { head, ..link });
                 }
                 drop(body);
                 return Ok(());

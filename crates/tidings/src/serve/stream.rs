@@ -1,12 +1,14 @@
 //! A client's byte stream, as hyper gets it and as a WebSocket takes it back.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::flow::{Count, Counted, Flow};
@@ -14,6 +16,9 @@ use crate::transport::link::{NewLink, NewStream};
 
 /// What a client of HTTP/2 begins with (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// So much is read at first: most requests are smaller, and then hyper has no need to read.
+const FIRST_READ_BYTES: usize = 2 << 10;
 
 /// So much of what a client says is kept while it waits for an answer, in bytes.
 const EARLY_BYTES_MAX: usize = 1 << 10;
@@ -70,26 +75,38 @@ impl Stream {
 
     /// Waits for the first bytes and tells by them what the client speaks. They are not lost.
     pub(crate) async fn protocol(&mut self) -> io::Result<Protocol> {
-        let mut bytes = [0; HTTP2_PREFACE.len()];
-        let mut count = 0;
+        let mut said = Bytes::new();
         let protocol = loop {
-            count += match self.read(&mut bytes[count..]).await? {
-                0 if count == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                0 => break Protocol::Http1,
-                count => count,
-            };
-            if bytes[0] == TLS_RECORD {
+            let more = self.some().await?;
+            match (said.is_empty(), more.is_empty()) {
+                (true, true) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                (false, true) => break Protocol::Http1,
+                _ => said = joined(said, more),
+            }
+            let compared = said.len().min(HTTP2_PREFACE.len());
+            if said[0] == TLS_RECORD {
                 break Protocol::Tls;
             }
-            if bytes[..count] != HTTP2_PREFACE[..count] {
+            if said[..compared] != HTTP2_PREFACE[..compared] {
                 break Protocol::Http1;
             }
-            if count == HTTP2_PREFACE.len() {
+            if compared == HTTP2_PREFACE.len() {
                 break Protocol::Http2;
             }
         };
-        *self.early() = Bytes::copy_from_slice(&bytes[..count]);
+        *self.early() = said;
         Ok(protocol)
+    }
+
+    /// What the client says next, up to what a usual request has; nothing at its end.
+    async fn some(&mut self) -> io::Result<Bytes> {
+        poll_fn(|cx| {
+            let mut bytes = [MaybeUninit::uninit(); FIRST_READ_BYTES];
+            let mut buffer = ReadBuf::uninit(&mut bytes);
+            ready!(Pin::new(&mut *self).poll_read(cx, &mut buffer))?;
+            Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
+        })
+        .await
     }
 
     fn early(&mut self) -> &mut Bytes {
@@ -126,15 +143,12 @@ impl Stream {
     /// is one. None when the socket is gone.
     pub(crate) fn into_link(self, read: Bytes) -> Option<NewLink> {
         match self {
-            Stream::Tcp { tcp, early } => Some(NewLink {
-                stream: NewStream::Tcp(tcp.stream.into_std().ok()?),
-                early: joined(read, early),
-            }),
+            Stream::Tcp { tcp, early } => {
+                let stream = tcp.stream.into_std().ok()?;
+                Some(NewLink::new(NewStream::Tcp(stream), joined(read, early)))
+            }
             #[cfg(feature = "tls")]
-            Stream::Boxed { stream, early } => Some(NewLink {
-                stream: NewStream::Boxed(stream),
-                early: joined(read, early),
-            }),
+            Stream::Boxed { stream, early } => Some(NewLink::new(NewStream::Boxed(stream), joined(read, early))),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Taking a connection back from hyper, whose buffers and state are many times what a client needs that only waits.
 //!
 //! An answer that goes on until its connection ends, as of server-sent events, gets the byte stream for itself: what is
-//! written there is its body. A request that waits for long is answered outside of hyper; a new one writes the
+//! written there is its body. So does a 101, before it is sent: it leaves with the WebSocket's first message. A request that waits for long is answered outside of hyper; a new one writes the
 //! answer and goes on with what the client asks next. HTTP/1.1 only: over HTTP/2 others share the connection.
 
 use std::convert::Infallible;
@@ -25,19 +25,17 @@ use super::body::AnswerBody;
 use super::connection::{Answer, Answered};
 use super::flow::{Count, Flow};
 use crate::transport::link::NewLink;
+use crate::transport::websocket::{Begin, Upgrade};
 
 /// So long a request that waits stays with hyper: where events are many, a new one for each would cost more than it saves.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Makes the byte stream an answer's body. The bytes, which are the answer's head, have to be written first.
-type Begin = Box<dyn FnOnce(NewLink, Bytes) + Send>;
-
-/// In an answer's extensions: what makes the byte stream its body. Where that can't be had, the body that it has is sent.
+/// In an answer's extensions: what makes the byte stream, with the answer's head, its body. Where that can't be had, the body that it has is sent.
 #[derive(Clone)]
 pub(crate) struct Streams(Arc<Mutex<Option<Begin>>>);
 
 impl Streams {
-    pub(crate) fn new(begin: impl FnOnce(NewLink, Bytes) + Send + 'static) -> Self {
+    pub(crate) fn new(begin: impl FnOnce(NewLink) + Send + 'static) -> Self {
         Self(Arc::new(Mutex::new(Some(Box::new(begin)))))
     }
 }
@@ -46,6 +44,16 @@ impl Streams {
 /// hyper's buffer alive.
 pub(crate) struct Waiting(Option<Arc<Slot>>);
 
+/// In a request's extensions: where what becomes of its connection goes.
+#[derive(Clone)]
+pub(crate) struct Upgrades(Arc<Slot>);
+
+impl Upgrades {
+    pub(crate) fn set(&self, upgrade: Upgrade) {
+        *self.0.upgrade.lock() = Some(upgrade);
+    }
+}
+
 /// In an answer's extensions: its body is going to take long, and its head can wait for it.
 #[derive(Clone, Copy)]
 struct BodyWaits;
@@ -53,7 +61,7 @@ struct BodyWaits;
 impl Waiting {
     /// For the request whose extensions these are.
     pub(crate) fn of(extensions: &Extensions) -> Self {
-        Self(extensions.get().cloned())
+        Self(extensions.get().map(|Upgrades(slot)| Arc::clone(slot)))
     }
 
     /// The answer is going to take long.
@@ -98,6 +106,8 @@ pub(super) enum Taken {
 pub(super) struct Slot {
     /// The request under way is going to wait for long.
     waits: AtomicBool,
+    /// Its answer, if that is a 101, makes a WebSocket of the connection.
+    upgrade: Mutex<Option<Upgrade>>,
     taken: Mutex<Option<Taken>>,
 }
 
@@ -139,7 +149,7 @@ impl UnderHyper {
         let can_be_taken = request.method() == Method::GET && request.body().is_end_stream();
         let slot = can_be_taken.then(|| {
             slot.waits.store(false, Ordering::Release);
-            request.extensions_mut().insert(Arc::clone(slot));
+            request.extensions_mut().insert(Upgrades(Arc::clone(slot)));
             Arc::clone(slot)
         });
         Self {
@@ -162,12 +172,13 @@ impl Future for UnderHyper {
                 return Poll::Pending; // it is somebody else's
             };
             let answered = answer.as_mut().poll(cx);
-            // Not while hyper has bytes of an earlier answer that the client has still to take.
-            let Some(slot) = this.slot.as_deref().filter(|_| !this.flow.any(Count::Sending)) else {
+            let Some(slot) = this.slot.as_deref() else {
                 return answered;
             };
+            // Not while hyper has bytes of an earlier answer that the client has still to take.
+            let can_be_taken = !this.flow.any(Count::Sending);
             let Poll::Ready(Ok(mut response)) = answered else {
-                if slot.waits.load(Ordering::Acquire) {
+                if can_be_taken && slot.waits.load(Ordering::Acquire) {
                     let patience = this.patience.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
                     if patience.as_mut().poll(cx).is_ready() {
                         let stand_in = this.stand_in;
@@ -176,6 +187,13 @@ impl Future for UnderHyper {
                 }
                 return Poll::Pending;
             };
+            let upgrade = slot.upgrade.lock().take();
+            // A layer may have made something else of it.
+            let upgrade = upgrade.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS);
+            if !can_be_taken {
+                upgrade.into_iter().for_each(Upgrade::follow);
+                return Poll::Ready(Ok(response));
+            }
             if response.extensions_mut().remove::<BodyWaits>().is_some() {
                 slot.waits.store(true, Ordering::Release);
                 this.answer = Some(whole(response));
@@ -184,7 +202,9 @@ impl Future for UnderHyper {
             let streams = response.extensions_mut().remove::<Streams>();
             // What was made of the body since is not in what the stream writes.
             let is_bare = !response.headers().contains_key(header::CONTENT_ENCODING);
-            let Some(begin) = streams.filter(|_| is_bare).and_then(|streams| streams.0.lock().take()) else {
+            let streams = streams.filter(|_| is_bare);
+            let begin = upgrade.map(|upgrade| upgrade.begin);
+            let Some(begin) = begin.or_else(|| streams?.0.lock().take()) else {
                 return Poll::Ready(Ok(response));
             };
             *slot.taken.lock() = Some(Taken::Stream {
@@ -219,21 +239,29 @@ fn whole(response: Response<AnswerBody>) -> Answer {
     })
 }
 
-/// The head of an answer whose body ends with the connection (RFC 9112, section 6.3, rule 8).
+/// The head of an answer whose body ends with the connection (RFC 9112, section 6.3, rule 8), or that has none: a 101.
 fn head<B>(response: &Response<B>) -> Bytes {
     let mut head = Vec::with_capacity(256);
     let status = response.status();
+    let is_upgrade = status == StatusCode::SWITCHING_PROTOCOLS;
     let reason = status.canonical_reason().unwrap_or_default();
-    head.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).as_bytes());
+    head.extend_from_slice(b"HTTP/1.1 ");
+    head.extend_from_slice(status.as_str().as_bytes());
+    head.push(b' ');
+    head.extend_from_slice(reason.as_bytes());
+    head.extend_from_slice(b"\r\n");
     for (name, value) in response.headers() {
-        if name != header::CONNECTION && name != header::TRANSFER_ENCODING && name != header::CONTENT_LENGTH {
+        let is_framing = name == header::TRANSFER_ENCODING || name == header::CONTENT_LENGTH;
+        if !is_framing && (is_upgrade || name != header::CONNECTION) {
             line(&mut head, name.as_str(), value.as_bytes());
         }
     }
-    if !response.headers().contains_key(header::DATE) {
-        line(&mut head, "date", httpdate::fmt_http_date(SystemTime::now()).as_bytes());
+    if !is_upgrade {
+        if !response.headers().contains_key(header::DATE) {
+            line(&mut head, "date", httpdate::fmt_http_date(SystemTime::now()).as_bytes());
+        }
+        line(&mut head, "connection", b"close");
     }
-    line(&mut head, "connection", b"close");
     head.extend_from_slice(b"\r\n");
     head.into()
 }

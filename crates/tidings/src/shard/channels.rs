@@ -81,7 +81,7 @@ impl Shard {
             return;
         }
         let channel = self.channels.get_or_insert(name);
-        let Some(connection) = self.connections.get_mut(index as usize) else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         let subscribers = &mut self.channels.entries[channel as usize].subscribers;
@@ -110,7 +110,7 @@ impl Shard {
             return false;
         };
         let subscribers = self.channels.subscribers(channel);
-        let Some(connection) = self.connections.get(index as usize) else {
+        let Some(connection) = self.connections.get(index) else {
             return false;
         };
         // Look through the shorter of the two lists.
@@ -128,7 +128,7 @@ impl Shard {
         let Some(channel) = self.channels.find(name.as_str()) else {
             return;
         };
-        let Some(connection) = self.connections.get(index as usize) else {
+        let Some(connection) = self.connections.get(index) else {
             return;
         };
         if let Some(at) = connection
@@ -145,7 +145,7 @@ impl Shard {
         let mut at = 0;
         while let Some(subscription) = self
             .connections
-            .get(index as usize)
+            .get(index)
             .and_then(|connection| connection.subscriptions.get(at))
         {
             if subscription.member == member {
@@ -159,7 +159,7 @@ impl Shard {
     pub(super) fn unsubscribe_all(&mut self, index: u32) {
         while let Some(last) = self
             .connections
-            .get(index as usize)
+            .get(index)
             .and_then(|connection| connection.subscriptions.len().checked_sub(1))
         {
             self.unsubscribe_at(index, last);
@@ -168,7 +168,7 @@ impl Shard {
 
     /// Both lists close their holes with their last element, whose partner in the other list is told.
     fn unsubscribe_at(&mut self, index: u32, at: usize) {
-        let connection = &mut self.connections[index as usize];
+        let connection = &mut self.connections[index];
         let waited_for_page = connection.lag().is_some_and(|lag| lag.page.take().is_some());
         let gone = connection.subscriptions.swap_remove(at);
         if let Some(moved) = connection.subscriptions.get(at) {
@@ -178,7 +178,7 @@ impl Shard {
         let entry = &mut self.channels.entries[gone.channel as usize];
         entry.subscribers.swap_remove(gone.slot as usize);
         if let Some(moved) = entry.subscribers.get(gone.slot as usize).copied() {
-            self.connections[moved.connection as usize].subscriptions[moved.subscription as usize].slot = gone.slot;
+            self.connections[moved.connection].subscriptions[moved.subscription as usize].slot = gone.slot;
         }
         if entry_is_empty(&self.channels, gone.channel) {
             let entry = self.channels.entries.remove(gone.channel as usize);

@@ -136,7 +136,7 @@ impl Shard {
 
     /// The socket that is subscribed to that channel by that connection.
     fn socket_by_channel(&mut self, index: u32, channel: u32) -> Option<Arc<SocketInner>> {
-        let connection = self.connections.get(index as usize)?;
+        let connection = self.connections.get(index)?;
         let namespace = self.channels.name(channel).namespace();
         connection
             .client
@@ -206,7 +206,7 @@ impl Shard {
     }
 
     fn close_all(&mut self) {
-        for index in 0..self.connections.capacity() {
+        for index in 0..self.connections.end() {
             let Some(connection) = self.connections.get(index) else {
                 continue;
             };
@@ -215,7 +215,6 @@ impl Shard {
                 Wire::Json => Farewell::Close(Some(1012)),
                 _ => Farewell::Goodbye,
             };
-            let index = u32::try_from(index).unwrap_or(u32::MAX);
             self.end(index, Reason::ServerShuttingDown, farewell);
         }
     }

@@ -55,14 +55,14 @@ impl Shard {
     /// which channels have a gap.
     fn fall_behind(&mut self) {
         let from = self.position;
-        for index in 0..self.connections.capacity() {
+        for index in 0..self.connections.end() {
             if let Some(connection) = self.connections.get_mut(index)
                 && connection.is_open()
                 && connection.is_live()
                 && !connection.subscriptions.is_empty()
             {
                 connection.fall_back(from);
-                self.mark_dirty(u32::try_from(index).unwrap_or(u32::MAX));
+                self.mark_dirty(index);
             }
         }
     }
@@ -79,7 +79,7 @@ impl Shard {
         let mut reached = std::mem::take(&mut self.reached_buffer);
         self.reach(&first.draft.channels, &first.draft.except, &mut reached);
         for (index, channel) in reached.drain(..) {
-            let Some(connection) = self.connections.get_mut(index as usize) else {
+            let Some(connection) = self.connections.get_mut(index) else {
                 continue;
             };
             if !connection.is_live() {
@@ -118,7 +118,7 @@ impl Shard {
         let mut expected = 0;
         for (index, channel) in reached.drain(..) {
             let position = self.position;
-            let Some(connection) = self.connections.get_mut(index as usize) else {
+            let Some(connection) = self.connections.get_mut(index) else {
                 continue;
             };
             if matches!(kind, BroadcastKind::Volatile) && !takes_volatile(connection) {
@@ -170,7 +170,7 @@ impl Shard {
                 continue;
             };
             for subscriber in self.channels.subscribers(channel) {
-                self.connections[subscriber.connection as usize].seen = mark;
+                self.connections[subscriber.connection].seen = mark;
             }
         }
         for name in channels {
@@ -179,7 +179,7 @@ impl Shard {
             };
             for subscriber in self.channels.subscribers(channel) {
                 if !plain {
-                    let connection = &mut self.connections[subscriber.connection as usize];
+                    let connection = &mut self.connections[subscriber.connection];
                     if connection.seen == mark {
                         continue;
                     }
@@ -192,7 +192,7 @@ impl Shard {
 
     /// As [`Shard::mark_dirty`], within a turn, which ends with the flush.
     fn note_dirty(&mut self, index: u32) {
-        let connection = &mut self.connections[index as usize];
+        let connection = &mut self.connections[index];
         if !connection.dirty {
             connection.dirty = true;
             self.dirty.push(index);

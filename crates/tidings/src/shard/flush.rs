@@ -29,7 +29,7 @@ impl Shard {
     pub(super) fn flush_dirty(&mut self) {
         let mut dirty = std::mem::take(&mut self.dirty);
         for index in dirty.drain(..) {
-            if let Some(connection) = self.connections.get_mut(index as usize) {
+            if let Some(connection) = self.connections.get_mut(index) {
                 connection.dirty = false;
                 self.flush(index);
             }
@@ -104,7 +104,7 @@ impl Shard {
     fn catch_up(&mut self, index: u32) -> bool {
         let until = self.position;
         let server = Arc::clone(&self.server);
-        let connection = &self.connections[index as usize];
+        let connection = &self.connections[index];
         let Pace::Lagging(lag) = &connection.pace else {
             return true;
         };
@@ -145,7 +145,7 @@ impl Shard {
     fn ask_for_page(&mut self, index: u32, cursors: Vec<Cursor>, until: u64, limit: PageLimit) {
         let server = Arc::clone(&self.server);
         let ticket = self.next_task();
-        let connection = &mut self.connections[index as usize];
+        let connection = &mut self.connections[index];
         let key = connection.key;
         if let Some(lag) = connection.lag() {
             lag.page = Some(ticket);
@@ -185,7 +185,7 @@ impl Shard {
     /// Gives a lagging connection a page of what it missed.
     fn take_page(&mut self, index: u32, cursors: &[Cursor], page: &Page) {
         let server = Arc::clone(&self.server);
-        let Some(lag) = self.connections[index as usize].lag() else {
+        let Some(lag) = self.connections[index].lag() else {
             return;
         };
         let gaps = page.gaps.iter().map(|gap| &cursors[*gap].channel);
@@ -200,7 +200,7 @@ impl Shard {
             if event.draft.except.iter().any(|name| self.is_subscribed(index, name)) {
                 continue;
             }
-            let connection = &mut self.connections[index as usize];
+            let connection = &mut self.connections[index];
             let (wire, channel) = (connection.wire, Page::channel(cursors, *cursor, event));
             let envelope = server.config.envelope;
             let chunk = self.replayed.get(event.seq, wire, channel, || {
@@ -214,14 +214,14 @@ impl Shard {
         }
         if page.next >= self.position {
             self.release_deferred(index, u64::MAX);
-            self.connections[index as usize].pace = Pace::Live;
-        } else if let Some(lag) = self.connections[index as usize].lag() {
+            self.connections[index].pace = Pace::Live;
+        } else if let Some(lag) = self.connections[index].lag() {
             lag.from = page.next;
         }
     }
 
     fn release_deferred(&mut self, index: u32, seq: u64) {
-        let connection = &mut self.connections[index as usize];
+        let connection = &mut self.connections[index];
         let Pace::Lagging(lag) = &mut connection.pace else {
             return;
         };
@@ -234,16 +234,23 @@ impl Shard {
 }
 
 fn write(connection: &mut Connection, now_ms: u64) -> Written {
-    match &mut connection.transport {
+    let Connection {
+        transport,
+        waker,
+        outbox,
+        progress_ms,
+        ..
+    } = connection;
+    match transport {
         Transport::Polling(polling) => {
-            if connection.outbox.is_empty() {
+            if outbox.is_empty() {
                 return Written::All;
             }
             let Some((_, reply)) = polling.get.take() else {
                 return Written::Blocked;
             };
-            let mut payload = Vec::with_capacity(connection.outbox.bytes() + 16);
-            while let Some(chunk) = connection.outbox.pop() {
+            let mut payload = Vec::with_capacity(outbox.bytes() + 16);
+            while let Some(chunk) = outbox.pop() {
                 if !payload.is_empty() {
                     payload.push(tidings_protocol::engineio::RECORD_SEPARATOR);
                 }
@@ -253,17 +260,17 @@ fn write(connection: &mut Connection, now_ms: u64) -> Written {
             let _ = reply.send(PollReply::Payload(payload.into()));
             Written::All
         }
-        Transport::Stream(pipe) => match pipe.fill(&mut connection.outbox) {
+        Transport::Stream(pipe) => match pipe.fill(outbox) {
             Piped::All => Written::All,
             Piped::Full { has_moved } => {
                 if has_moved {
-                    connection.progress_ms = now_ms;
+                    *progress_ms = now_ms;
                 }
                 Written::Blocked
             }
             Piped::Gone => Written::Failed,
         },
-        Transport::Waiter(reply) => match connection.outbox.pop() {
+        Transport::Waiter(reply) => match outbox.pop() {
             None => Written::All,
             Some(body) => {
                 if let Some(reply) = reply.take() {
@@ -274,22 +281,21 @@ fn write(connection: &mut Connection, now_ms: u64) -> Written {
             }
         },
         Transport::WebSocket(Socket { link, .. }) | Transport::BareStream { link, .. } => {
-            let waker = connection.waker.clone().unwrap_or_else(|| Waker::noop().clone());
-            let mut cx = Context::from_waker(&waker);
-            while !connection.outbox.is_empty() {
-                let written = match connection.outbox.only() {
+            let mut cx = Context::from_waker(waker.as_ref().unwrap_or(Waker::noop()));
+            while !outbox.is_empty() {
+                let written = match outbox.only() {
                     Some(bytes) => link.poll_write(&mut cx, bytes),
                     None => {
                         let mut slices = [IoSlice::new(&[]); WRITE_CHUNKS_MAX];
-                        let count = connection.outbox.fill_slices(&mut slices);
+                        let count = outbox.fill_slices(&mut slices);
                         link.poll_write_vectored(&mut cx, &slices[..count])
                     }
                 };
                 match written {
                     Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Written::Failed,
                     Poll::Ready(Ok(bytes)) => {
-                        connection.outbox.consume(bytes);
-                        connection.progress_ms = now_ms;
+                        outbox.consume(bytes);
+                        *progress_ms = now_ms;
                     }
                     Poll::Pending => return Written::Blocked,
                 }

@@ -7,21 +7,21 @@ use crate::socketio::reason::Reason;
 use crate::wire::Replayed;
 
 /// A whole round takes so many ticks.
-pub(crate) const SLICES: usize = 16;
+pub(crate) const SLICES: u32 = 16;
 
 impl Shard {
     pub(super) fn sweep(&mut self) {
         self.tick();
-        let slice = self.connections.capacity() / SLICES + 1;
+        let slice = self.connections.end() / SLICES + 1;
         for _ in 0..slice {
             let index = self.sweep_at;
             self.sweep_at += 1;
-            if self.sweep_at >= self.connections.capacity() {
+            if self.sweep_at >= self.connections.end() {
                 self.sweep_at = 0;
                 self.replayed = Replayed::default();
             }
             if self.connections.contains(index) {
-                self.visit(u32::try_from(index).unwrap_or(u32::MAX));
+                self.visit(index);
             }
         }
         self.flush_dirty();

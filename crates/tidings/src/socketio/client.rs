@@ -555,7 +555,7 @@ impl Shard {
                 }
             }
             None => {
-                for (_, connection) in &mut self.connections {
+                for connection in self.connections.iter_mut() {
                     connection.client.take_ack(ack, &server.hub.gauges);
                 }
             }

@@ -86,6 +86,7 @@ impl Shard {
         let index = self.open(sid, Transport::WebSocket(socket), opening, permit);
         let Some(connection) = self.at(index) else { return };
         let key = connection.key;
+        connection.outbox.push(link.head);
         connection
             .outbox
             .push(websocket::frame(Opcode::Text, &[handshake.as_bytes()]));
@@ -160,8 +161,6 @@ impl Shard {
         self.tasks
     }
 
-    // HTTP long-polling
-
     /// A message of the connection's own WebSocket.
     pub(crate) fn websocket_message(&mut self, index: u32, message: Message<'_>) -> ControlFlow<()> {
         match message {
@@ -232,8 +231,6 @@ impl Shard {
             self.end(index, Reason::TransportClose, Farewell::Close(None));
         }
     }
-
-    // The upgrade
 
     /// Pings when it is time, closes when nothing came since the last ping for too long. Any packet counts as life.
     pub(crate) fn heartbeat(&mut self, index: u32) {

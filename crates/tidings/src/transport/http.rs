@@ -13,25 +13,20 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use http_body_util::Limited;
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
-use tidings_protocol::websocket;
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
 
 use super::engineio::Refusal;
 use super::engineio::polling::{PollReply, PostReply};
-use super::link::{NewLink, NewStream};
-use super::query;
+use super::{query, websocket};
 use crate::client_files;
 use crate::error::Code;
 use crate::handshake::Opening;
 use crate::hub::{Hub, Permit};
 use crate::origin;
 use crate::random::RandomId;
-use crate::serve::{Secure, Stream, Waiting};
+use crate::serve::{Secure, Waiting};
 use crate::server::Server;
 use crate::shard::command::Command;
 
@@ -313,23 +308,19 @@ async fn check_upgrade(hub: &Hub, sid: RandomId) -> Result<(), Refusal> {
     answer.await.map_err(|_| gone())?
 }
 
-/// Answers 101 and hands the socket to its shard.
+/// Hands the socket to its shard, with the 101.
 fn upgrade(
     server: &Arc<Server>,
     mut request: http::Request<Body>,
     upgrade: Upgrade,
 ) -> Result<Response<Body>, Refusal> {
-    let (mut response, link) = websocket(&mut request).map_err(Refusal::BadRequest)?;
     let sid = match &upgrade {
         Upgrade::Open { .. } => RandomId::new(),
         Upgrade::Probe(sid) => *sid,
     };
-    if matches!(upgrade, Upgrade::Open { .. }) {
-        add_cookie(server, sid, &mut response);
-    }
-    let server = Arc::clone(server);
-    tokio::spawn(async move {
-        let Some(link) = link.await else { return };
+    let has_cookie = matches!(upgrade, Upgrade::Open { .. });
+    let hub_of = Arc::clone(server);
+    let mut response = websocket::accept(&mut request, move |link| {
         let link = Box::new(link);
         let command = match upgrade {
             Upgrade::Open { opening, permit } => Command::OpenWebSocket {
@@ -340,76 +331,13 @@ fn upgrade(
             },
             Upgrade::Probe(sid) => Command::Probe { sid, link },
         };
-        send(&server.hub, sid, command);
-    });
-    Ok(response)
-}
-
-/// The answer to a WebSocket's request (RFC 6455, section 4.2.2), and what becomes its link once that is sent.
-pub(crate) fn websocket(
-    request: &mut http::Request<Body>,
-) -> Result<(Response<Body>, impl Future<Output = Option<NewLink>> + Send + 'static), &'static str> {
-    if request.version() == http::Version::HTTP_2 {
-        return Err("a WebSocket needs HTTP/1.1 here");
-    }
-    let headers = request.headers();
-    let is = |name, expected: &str| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .is_some_and(|value| value.eq_ignore_ascii_case(expected))
-    };
-    if request.method() != Method::GET || !is(header::UPGRADE, "websocket") || !is(header::SEC_WEBSOCKET_VERSION, "13")
-    {
-        return Err("this is no WebSocket request of version 13");
-    }
-    let key = headers
-        .get(header::SEC_WEBSOCKET_KEY)
-        .and_then(|key| key.to_str().ok())
-        .filter(|key| websocket::is_valid_key(key));
-    let accept = websocket::accept_key(key.ok_or("the Sec-WebSocket-Key is not valid")?);
-    let accept = HeaderValue::from_str(&accept).map_err(|_| "the Sec-WebSocket-Key is not valid")?;
-    let on_upgrade = request
-        .extensions_mut()
-        .remove::<OnUpgrade>()
-        .ok_or("this connection can't be upgraded")?;
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    Ok((response, async move { new_link(on_upgrade.await.ok()?) }))
-}
-
-/// The bare TCP socket under an upgraded connection where it can be had: hyper's buffers are then free.
-fn new_link(upgraded: Upgraded) -> Option<NewLink> {
-    let upgraded = match upgraded.downcast::<TokioIo<Stream>>() {
-        Ok(parts) => return parts.io.into_inner().into_link(parts.read_buf),
-        Err(upgraded) => upgraded,
-    };
-    // Of other servers: `axum::serve`, hyper itself.
-    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => return tcp_link(parts.io.into_inner(), parts.read_buf),
-        Err(upgraded) => upgraded,
-    };
-    match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-        Ok(parts) => tcp_link(parts.io.into_inner(), parts.read_buf),
-        Err(upgraded) => Some(NewLink {
-            stream: NewStream::Boxed(Box::new(TokioIo::new(upgraded))),
-            early: Bytes::new(),
-        }),
-    }
-}
-
-fn tcp_link(stream: TcpStream, early: Bytes) -> Option<NewLink> {
-    // Small frames must not wait for acknowledgements of earlier ones.
-    stream.set_nodelay(true).ok()?;
-    let stream = stream.into_std().ok()?;
-    Some(NewLink {
-        stream: NewStream::Tcp(stream),
-        early,
+        send(&hub_of.hub, sid, command);
     })
+    .map_err(Refusal::BadRequest)?;
+    if has_cookie {
+        add_cookie(server, sid, &mut response);
+    }
+    Ok(response)
 }
 
 // Refusals

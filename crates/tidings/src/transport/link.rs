@@ -17,10 +17,24 @@ pub(crate) enum Link {
     Boxed(Box<dyn Stream>),
 }
 
-/// A stream on its way to the shard that will own it, with the bytes that were read of it already.
+/// A stream on its way to the shard that will own it.
 pub(crate) struct NewLink {
     pub(crate) stream: NewStream,
+    /// The head of the answer that it begins with, if that is still to be written: before all else.
+    pub(crate) head: Bytes,
+    /// What was read of it already.
     pub(crate) early: Bytes,
+}
+
+impl NewLink {
+    /// Of a connection whose answer has a head already.
+    pub(crate) fn new(stream: NewStream, early: Bytes) -> Self {
+        Self {
+            stream,
+            head: Bytes::new(),
+            early,
+        }
+    }
 }
 
 pub(crate) enum NewStream {
@@ -30,19 +44,33 @@ pub(crate) enum NewStream {
 }
 
 impl NewStream {
-    /// Says a last thing, and that it is the last, before any reactor knows of the stream: so little that the kernel's buffer of
-    /// a new socket takes it. Who does not get it finds the connection closed.
-    pub(crate) fn end_with(mut self, bytes: &[u8]) {
-        let mut cx = Context::from_waker(Waker::noop());
-        let _ = match &mut self {
-            NewStream::Tcp(stream) => {
-                stream.write_all(bytes).is_ok() && stream.shutdown(std::net::Shutdown::Write).is_ok()
-            }
+    /// Says a first thing before any reactor knows of the stream: so little that the kernel's buffer of a new socket takes it.
+    /// Who does not get it finds the connection closed.
+    pub(crate) fn begin_with(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            NewStream::Tcp(stream) => stream.write_all(bytes),
             NewStream::Boxed(stream) => {
-                Pin::new(&mut *stream).poll_write(&mut cx, bytes).is_ready()
-                    && Pin::new(stream).poll_shutdown(&mut cx).is_ready()
+                let mut cx = Context::from_waker(Waker::noop());
+                match Pin::new(stream).poll_write(&mut cx, bytes) {
+                    Poll::Ready(Ok(count)) if count == bytes.len() => Ok(()),
+                    _ => Err(io::ErrorKind::WriteZero.into()),
+                }
             }
-        };
+        }
+    }
+
+    /// The same, and that it is the last.
+    pub(crate) fn end_with(mut self, bytes: &[u8]) {
+        if self.begin_with(bytes).is_err() {
+            return;
+        }
+        match self {
+            NewStream::Tcp(stream) => drop(stream.shutdown(std::net::Shutdown::Write)),
+            NewStream::Boxed(mut stream) => {
+                let mut cx = Context::from_waker(Waker::noop());
+                let _ = Pin::new(&mut stream).poll_shutdown(&mut cx);
+            }
+        }
     }
 
     /// Registers it with the reactor of this thread.
@@ -67,7 +95,10 @@ impl Link {
 
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
-            Link::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Link::Tcp(stream) => match direct::write(stream, bytes) {
+                Poll::Pending => Pin::new(stream).poll_write(cx, bytes),
+                written => written,
+            },
             Link::Boxed(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
@@ -78,7 +109,10 @@ impl Link {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self {
-            Link::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Link::Tcp(stream) => match direct::write_vectored(stream, slices) {
+                Poll::Pending => Pin::new(stream).poll_write_vectored(cx, slices),
+                written => written,
+            },
             Link::Boxed(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
@@ -96,5 +130,43 @@ impl Link {
             Link::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Link::Boxed(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+/// Writes without asking the reactor first, whose own state of a socket is in none of the processor's caches when a fan-out comes to it.
+/// Pending where it has to be asked.
+#[cfg(target_os = "linux")]
+mod direct {
+    use super::*;
+    use rustix::io::Errno;
+    use rustix::net::{self, SendAncillaryBuffer, SendFlags};
+
+    pub(super) fn write(stream: &TcpStream, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        outcome(net::send(stream, bytes, SendFlags::NOSIGNAL))
+    }
+
+    pub(super) fn write_vectored(stream: &TcpStream, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let mut nothing = SendAncillaryBuffer::default();
+        outcome(net::sendmsg(stream, slices, &mut nothing, SendFlags::NOSIGNAL))
+    }
+
+    fn outcome(sent: rustix::io::Result<usize>) -> Poll<io::Result<usize>> {
+        match sent {
+            Err(Errno::AGAIN | Errno::INTR) => Poll::Pending,
+            sent => Poll::Ready(sent.map_err(io::Error::from)),
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod direct {
+    use super::*;
+
+    pub(super) fn write(_: &TcpStream, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+
+    pub(super) fn write_vectored(_: &TcpStream, _: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Poll::Pending
     }
 }

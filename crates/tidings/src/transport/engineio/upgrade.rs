@@ -25,7 +25,7 @@ impl Shard {
     }
 
     /// A second WebSocket, or one for a session that needs none, is closed; the session does not care.
-    pub(crate) fn probe(&mut self, sid: RandomId, link: NewLink) {
+    pub(crate) fn probe(&mut self, sid: RandomId, mut link: NewLink) {
         let now_ms = self.now_ms;
         let task = self.next_task();
         let connection = self.session(sid).filter(|connection| {
@@ -33,8 +33,12 @@ impl Shard {
             connection.is_open() && connection.probe.is_none() && is_polling
         });
         let Some(connection) = connection else {
-            return link.stream.end_with(&websocket::close_frame(None, ""));
+            let close = [link.head, websocket::close_frame(None, "")].concat();
+            return link.stream.end_with(&close);
         };
+        if link.stream.begin_with(&link.head).is_err() {
+            return;
+        }
         let Ok(stream) = link.stream.into_link() else { return };
         let socket = Socket {
             link: stream,
@@ -146,6 +150,4 @@ impl Shard {
         }
         self.mark_dirty(index);
     }
-
-    // The heartbeat
 }
