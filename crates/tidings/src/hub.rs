@@ -25,6 +25,8 @@ use crate::shard::run::Errand;
 pub(crate) struct Hub {
     pub(crate) epoch: Epoch,
     pub(crate) log: Arc<dyn Log>,
+    /// The log has a thread of its own, which wakes the shards.
+    pub(crate) has_store: bool,
     pub(crate) shards: Arc<[ShardHandle]>,
     pub(crate) limits: Limits,
     pub(crate) gauges: Arc<Gauges>,
@@ -95,6 +97,7 @@ impl Hub {
     pub(crate) fn new(limits: Limits, shards: usize, storage: Option<Storage>) -> Result<Self, StoreError> {
         let shards: Arc<[ShardHandle]> = (0..shards).map(|_| ShardHandle::default()).collect();
         let bounds = Bounds::of(&limits);
+        let has_store = storage.is_some();
         let log: Arc<dyn Log> = match storage {
             None => Arc::new(MemoryLog::new(bounds)),
             Some(storage) => {
@@ -106,6 +109,7 @@ impl Hub {
         Ok(Self {
             epoch: log.epoch(),
             log,
+            has_store,
             shards,
             limits,
             gauges: Arc::default(),
@@ -268,6 +272,12 @@ impl Hub {
         }
         Ok(permit)
     }
+}
+
+/// Whether all threads of the process have one core, so that who is woken may keep those from running who are about to give
+/// it more.
+pub(crate) fn shares_core() -> bool {
+    std::thread::available_parallelism().is_ok_and(|cores| cores.get() == 1)
 }
 
 /// What there is right now.

@@ -147,7 +147,7 @@ pub(crate) const LOG_BATCH_EVENTS_MAX: usize = 4_096;
 
 /// Events of one channel that one batch lets go of at the most, and channels whose oldest events are looked up ahead.
 pub(crate) const TRIM_EVENTS_MAX: usize = 10_000;
-pub(crate) const TRIM_WINDOWS_MAX: usize = 8_192;
+pub(crate) const TRIM_WINDOWS_MAX: usize = 4_096;
 
 /// Channels that are looked at for what is over its time, each second.
 pub(crate) const TRIM_CHANNELS_MAX: usize = 1_000;

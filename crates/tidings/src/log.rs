@@ -34,6 +34,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 
 use crate::channel::Channel;
 use crate::error::{Code, Error, Result};
@@ -150,18 +151,38 @@ pub(crate) enum Appending {
     Waiting(oneshot::Receiver<Result<Receipt>>),
 }
 
+const ENDED: &str = "the log has ended; try again";
+const ASKED_TWICE: &str = "a publish was asked twice for its answer";
+
+impl Appending {
+    /// The answer, where it is there.
+    pub(crate) fn try_take(&mut self) -> Option<Result<Receipt>> {
+        match self {
+            Appending::Done(outcome) => {
+                let asked_twice = Err(Error::coded(Code::Internal, ASKED_TWICE));
+                Some(std::mem::replace(outcome, asked_twice))
+            }
+            Appending::Waiting(receiver) => match receiver.try_recv() {
+                Ok(outcome) => Some(outcome),
+                Err(TryRecvError::Empty) => None,
+                Err(TryRecvError::Closed) => Some(Err(Error::coded(Code::Unavailable, ENDED))),
+            },
+        }
+    }
+}
+
 impl Future for Appending {
     type Output = Result<Receipt>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
             Appending::Done(outcome) => {
-                let polled_twice = Err(Error::coded(Code::Internal, "a publish was asked twice for its answer"));
-                Poll::Ready(std::mem::replace(outcome, polled_twice))
+                let asked_twice = Err(Error::coded(Code::Internal, ASKED_TWICE));
+                Poll::Ready(std::mem::replace(outcome, asked_twice))
             }
-            Appending::Waiting(receiver) => Pin::new(receiver).poll(cx).map(|answer| {
-                answer.unwrap_or_else(|_| Err(Error::coded(Code::Unavailable, "the log has ended; try again")))
-            }),
+            Appending::Waiting(receiver) => Pin::new(receiver)
+                .poll(cx)
+                .map(|answer| answer.unwrap_or_else(|_| Err(Error::coded(Code::Unavailable, ENDED)))),
         }
     }
 }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fjall::compaction::filter::{CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict};
+use fjall::config::FilterPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
 use parking_lot::{Mutex, RwLock};
 
@@ -440,7 +441,8 @@ fn open_tables(folder: &Path, retired: &Arc<Retired>) -> fjall::Result<(Database
     let database = Database::builder(folder)
         .cache_size(CACHE_BYTES)
         .max_journaling_size(JOURNAL_BYTES_MAX)
-        // One writes out what is in memory, the other merges.
+        // One writes out what is in memory, the other merges. (The first spins meanwhile; but with one alone there would be a single
+        // merge for each table that is written out, and too many would wait.)
         .worker_threads(2)
         .with_compaction_filter_factories(Arc::new(move |name| {
             let is_retired = match name {
@@ -458,7 +460,15 @@ fn open_tables(folder: &Path, retired: &Arc<Retired>) -> fjall::Result<(Database
             Table::Events => EVENTS_MEMORY_BYTES,
             _ => TABLE_MEMORY_BYTES,
         };
-        tables.push(database.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(memory))?);
+        let options = || {
+            let options = KeyspaceCreateOptions::default().max_memtable_size(memory);
+            match table {
+                // Looked for one by one only when it is opened.
+                Table::Events => options.filter_policy(FilterPolicy::disabled()),
+                _ => options,
+            }
+        };
+        tables.push(database.keyspace(name, options)?);
     }
     let tables = tables.try_into().map_err(|_| fjall::Error::Unrecoverable)?;
     Ok((database, tables))

@@ -13,7 +13,7 @@ use crate::channel::Channel;
 use crate::limits::{TRIM_EVENTS_MAX, TRIM_WINDOWS_MAX};
 
 /// How many of a channel's oldest events are looked up at once when some have to go.
-const WINDOW_EVENTS: usize = 32;
+const WINDOW_EVENTS: usize = 128;
 
 /// All stored channels.
 pub(super) struct StoredChannels {

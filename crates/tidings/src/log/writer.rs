@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
+use parking_lot::MutexGuard;
 
 use super::keys::KeyHash;
 use super::local::{Append, Failure, Job, Shared};
@@ -20,6 +21,7 @@ use super::tail::unix_ms;
 use super::{Durability, Receipt};
 use crate::channel::Channel;
 use crate::event::Event;
+use crate::hub::shares_core;
 use crate::id::EventId;
 use crate::limits::{EMPTY_CHANNELS_MAX, LOG_BATCH_BYTES_MAX, LOG_BATCH_EVENTS_MAX, TRIM_CHANNELS_MAX};
 
@@ -44,6 +46,8 @@ pub(super) struct Writer {
     unsaved: HashMap<Bytes, Option<Bytes>>,
     /// What may vanish from the disk: by channel number, up to this seq.
     retired: HashMap<u32, u64>,
+    /// All threads have one core.
+    shares_core: bool,
 }
 
 /// What one batch is going to change.
@@ -74,6 +78,7 @@ impl Writer {
             repairs: Vec::new(),
             unsaved: HashMap::new(),
             retired: HashMap::new(),
+            shares_core: shares_core(),
         }
     }
 
@@ -114,6 +119,10 @@ impl Writer {
                     }
                 }
             }
+        }
+        if self.shares_core {
+            // Who publishes may have more, and would get no further than this.
+            MutexGuard::unlocked(&mut queue, std::thread::yield_now);
         }
         let mut jobs = Vec::with_capacity(queue.jobs.len().min(LOG_BATCH_EVENTS_MAX));
         let mut bytes = 0;
@@ -397,9 +406,6 @@ impl Writer {
             shared.position.store(batch.highest, Ordering::Release);
         }
         drop(state);
-        if has_moved {
-            (shared.wake)();
-        }
         // Nobody who has looked at the old marks may find less than they say.
         if !self.retired.is_empty()
             && let Some(_opening) = shared.opening.try_write()
@@ -425,6 +431,10 @@ impl Writer {
         for (reply, _, receipt) in answers {
             // Nobody may have waited for it.
             let _ = reply.send(Ok(receipt));
+        }
+        // Who is woken finds the answers there.
+        if has_moved {
+            (shared.wake)();
         }
     }
 

@@ -19,9 +19,10 @@ use crate::connection::Key;
 use crate::error::{Code, Error, Result};
 use crate::handshake::Handshake;
 use crate::id::EventId;
+use crate::log::Receipt;
 use crate::server::Server;
 use crate::shard::command::Command;
-use crate::shard::run::{self, Cell, Task};
+use crate::shard::run::Cell;
 use crate::socketio::arguments::Raw;
 use crate::socketio::broadcast::Emitted;
 use crate::socketio::io::Io;
@@ -164,20 +165,26 @@ async fn respond(cell: &Rc<Cell>, key: Key, request: plain::Request<'_>) {
     reply(server, key, id.as_deref(), outcome);
 }
 
-/// The answer to a request, behind the events that came before it. Without an id there is only an answer that says what went wrong.
+/// The answer to a request, behind the events that came before it.
 fn reply(server: &Server, key: Key, id: Option<&str>, outcome: Result<String>) {
+    if let Some(json) = answer(id, outcome) {
+        server.hub.send(key.shard, Command::PlainSay { key, json });
+    }
+}
+
+/// The message that answers a request. Without an id there is only one that says what went wrong.
+pub(super) fn answer(id: Option<&str>, outcome: Result<String>) -> Option<Vec<u8>> {
     let id = id.and_then(RequestId::of_json);
-    let json = match (outcome, id) {
-        (Ok(result), Some(id)) => plain::ok(id, &result),
-        (Ok(_), None) => return,
+    match (outcome, id) {
+        (Ok(result), Some(id)) => Some(plain::ok(id, &result)),
+        (Ok(_), None) => None,
         (Err(error), id) => {
             if error.source().is_some() {
                 tracing::error!(%error, "a request failed");
             }
-            plain::error(id, error.code(), error.message())
+            Some(plain::error(id, error.code(), error.message()))
         }
-    };
-    server.hub.send(key.shard, Command::PlainSay { key, json });
+    }
 }
 
 async fn authenticate(cell: &Rc<Cell>, key: Key, id: Option<Box<str>>, token: &str) {
@@ -291,27 +298,25 @@ async fn publish(
     Ok(broadcast.emit(event, data))
 }
 
-/// Answers a publish when it is kept. It has its place: what the client says next is handled meanwhile, unless very many of its
-/// publishes are under way.
-async fn answer_when_kept(cell: &Rc<Cell>, key: Key, id: Option<Box<str>>, emitted: Emitted) {
-    let server = Arc::clone(&cell.server);
-    let counted = cell.state.borrow_mut().begin_publish(key);
-    let cell_too = Rc::clone(cell);
-    let task: Task = Box::pin(async move {
-        let outcome = emitted.receipt().await.map(|receipt| match receipt {
-            Some(receipt) => serde_json::json!({ "id": receipt.id, "duplicate": receipt.duplicate }).to_string(),
-            None => "{}".to_owned(),
-        });
-        reply(&server, key, id.as_deref(), outcome);
-        if counted {
-            cell_too.state.borrow_mut().end_publish(key);
+/// Answers a publish when it is kept. It has its place, and so has the answer: what the client says next is handled meanwhile, unless
+/// very many of its publishes are under way.
+async fn answer_when_kept(cell: &Rc<Cell>, key: Key, id: Option<Box<str>>, mut emitted: Emitted) {
+    let server = &cell.server;
+    let outcome = match emitted.try_receipt() {
+        Some(outcome) => outcome,
+        None if cell.state.borrow_mut().begin_publish(key) => {
+            return server.hub.send(key.shard, Command::PlainPublished { key, id, emitted });
         }
-    });
-    if !counted {
-        return task.await;
-    }
-    if let Some(rest) = run::poll_once(&cell.server, task) {
-        tokio::task::spawn_local(run::guard(&cell.server, rest));
+        None => emitted.receipt().await,
+    };
+    reply(server, key, id.as_deref(), outcome.map(receipt));
+}
+
+/// What the answer to a publish says.
+pub(super) fn receipt(receipt: Option<Receipt>) -> String {
+    match receipt {
+        Some(Receipt { id, duplicate, .. }) => format!("{{\"id\":\"{id}\",\"duplicate\":{duplicate}}}"),
+        None => "{}".to_owned(),
     }
 }
 

@@ -18,8 +18,10 @@ use crate::hub::Permit;
 use crate::limits::{PUBLISHING_MAX, QUEUE_BYTES_MAX};
 use crate::log::Since;
 use crate::random::RandomId;
+use crate::shard::command::Command;
 use crate::shard::run::{self, Cell};
 use crate::shard::{Farewell, Shard};
+use crate::socketio::broadcast::Emitted;
 use crate::socketio::rate::{Rate, Verdict};
 use crate::socketio::reason::Reason;
 use crate::transport::link::NewLink;
@@ -405,9 +407,22 @@ impl Shard {
         true
     }
 
-    pub(super) fn end_publish(&mut self, key: Key) {
+    /// Answers a publish whose event has come to its place.
+    pub(crate) fn session_published(&mut self, key: Key, id: Option<Box<str>>, mut emitted: Emitted) {
+        let Some(outcome) = emitted.try_receipt() else {
+            // The log is about to say what became of it.
+            let server = Arc::clone(&self.server);
+            return self.asked.push(Box::pin(async move {
+                let emitted = Emitted::answered(emitted.receipt().await);
+                let published = Command::PlainPublished { key, id, emitted };
+                server.hub.send(key.shard, published);
+            }));
+        };
         if let Some(session) = self.session_of(key) {
             session.publishing -= 1;
+        }
+        if let Some(json) = requests::answer(id.as_deref(), outcome.map(requests::receipt)) {
+            self.say_to(key, &json);
         }
     }
 

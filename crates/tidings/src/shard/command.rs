@@ -21,6 +21,7 @@ use crate::plain::stream::{NewStream, TakenStream};
 use crate::plain::waiter::NewWaiter;
 use crate::random::RandomId;
 use crate::socketio::ack::AckSink;
+use crate::socketio::broadcast::Emitted;
 use crate::socketio::namespace::Namespace;
 use crate::socketio::socket::SocketInner;
 use crate::transport::engineio::Refusal;
@@ -117,6 +118,12 @@ pub(crate) enum Command {
     },
     /// A message for a plain WebSocket that is no event of the log.
     PlainSay { key: Key, json: Vec<u8> },
+    /// What became of an event that a plain WebSocket's client has published: it has come to its place.
+    PlainPublished {
+        key: Key,
+        id: Option<Box<str>>,
+        emitted: Emitted,
+    },
     /// An event stream.
     OpenStream { sid: RandomId, new: Box<NewStream> },
     /// An event stream gets the byte stream for itself; the bytes come first.

@@ -62,6 +62,7 @@ impl Shard {
             } => self.session_subscribe(key, id.as_deref(), &channels, since),
             Command::PlainUnsubscribe { key, id, channels } => self.session_unsubscribe(key, id.as_deref(), &channels),
             Command::PlainSay { key, json } => self.say_to(key, &json),
+            Command::PlainPublished { key, id, emitted } => self.session_published(key, id, emitted),
             Command::OpenStream { sid, new } => self.open_stream(sid, *new),
             Command::TakeStream { sid, taken } => self.take_stream(sid, *taken),
             Command::OpenWaiter { sid, new } => self.open_waiter(sid, *new),

@@ -18,6 +18,7 @@ use super::receive::Read;
 use super::{Shard, TaskGauge};
 use crate::connection::Key;
 use crate::error::{Code, Error};
+use crate::hub;
 use crate::limits::{READ_BUFFER_BYTES, TURN_EVENTS_MAX};
 use crate::plain::session;
 use crate::server::Server;
@@ -82,6 +83,8 @@ async fn turns(cell: Rc<Cell>) {
     let mut expiry = tokio::time::interval(Duration::from_secs(1));
     expiry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut queue = VecDeque::new();
+    // Where all threads have one core. A store's own thread does the same.
+    let is_polite = !server.hub.has_store && hub::shares_core();
     loop {
         let is_idle = cell.state.borrow().is_idle();
         let mut swept = false;
@@ -91,6 +94,10 @@ async fn turns(cell: Rc<Cell>) {
             _ = sweep.tick(), if !is_idle => swept = true,
             _ = expiry.tick(), if number == 0 => server.expire(),
             () = handle.woken() => {}
+        }
+        if is_polite && server.hub.log.position() > cell.state.borrow().position {
+            // Who publishes may have more, and would get no further than this.
+            std::thread::yield_now();
         }
         handle.begin_turn();
         loop {

@@ -35,6 +35,20 @@ impl Emitted {
         Self { outcome }
     }
 
+    /// The answer to a receipt, to be asked again.
+    pub(crate) fn answered(receipt: Result<Option<Receipt>>) -> Self {
+        let outcome = receipt.map(|receipt| receipt.map(|receipt| Appending::Done(Ok(receipt))));
+        Self { outcome }
+    }
+
+    /// The receipt, where it is there.
+    pub(crate) fn try_receipt(&mut self) -> Option<Result<Option<Receipt>>> {
+        match &mut self.outcome {
+            Ok(Some(appending)) => Some(appending.try_take()?.map(Some)),
+            outcome => Some(std::mem::replace(outcome, Ok(None)).map(|_| None)),
+        }
+    }
+
     /// Waits until the event is kept: its id, whether it had been published before under its key, and what it survives; none for
     /// what is not logged.
     ///
