@@ -18,6 +18,7 @@ mod sweep;
 
 pub(crate) use sweep::SLICES;
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,7 +31,7 @@ use crate::connection::{Connection, Key, Pace, Phase, Transport};
 use crate::event::Event;
 use crate::random::RandomId;
 use crate::server::Server;
-use crate::socketio::driver::Driver;
+use crate::socketio::driver::{Driver, Job};
 use crate::socketio::handler::EnterTask;
 use crate::socketio::reason::Reason;
 use crate::wire::{self, Replayed};
@@ -51,14 +52,14 @@ pub(crate) struct Shard {
     fanouts: u64,
     generation: u32,
     pub(crate) tasks: u32,
-    /// Sockets with jobs for the thread to start when this state is no longer borrowed.
-    pub(crate) ready: Vec<Rc<Driver>>,
+    /// Sockets with jobs for the thread to start when this state is no longer borrowed, some with the first of them.
+    pub(crate) ready: VecDeque<(Rc<Driver>, Option<Job>)>,
     /// Sockets whose jobs go on in the next turn.
     postponed: Vec<Rc<Driver>>,
     /// Clients that want to enter a namespace: the application is asked then.
     pub(crate) entering: Vec<EnterTask>,
     /// Plain WebSockets whose messages are to be handled then.
-    pub(crate) asking: Vec<Key>,
+    pub(crate) asking: VecDeque<Key>,
     /// Futures of the application's that are to be started then.
     pub(crate) asked: Vec<run::Task>,
     /// Links whose reading is to be started then.
@@ -87,10 +88,10 @@ impl Shard {
             fanouts: 0,
             generation: 0,
             tasks: 0,
-            ready: Vec::new(),
+            ready: VecDeque::new(),
             postponed: Vec::new(),
             entering: Vec::new(),
-            asking: Vec::new(),
+            asking: VecDeque::new(),
             asked: Vec::new(),
             linking: Vec::new(),
             events: Vec::new(),

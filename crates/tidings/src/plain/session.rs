@@ -115,7 +115,7 @@ impl Shard {
         // It leaves with the welcome, if that comes at once.
         connection.outbox.push(link.head);
         self.start_reading(index, task);
-        self.asking.push(key);
+        self.asking.push_back(key);
         self.receive_early(key, false, &link.early);
     }
 
@@ -170,7 +170,7 @@ impl Shard {
             && let Some(connection) = self.at(index)
         {
             let key = connection.key;
-            self.asking.push(key);
+            self.asking.push_back(key);
         }
         ControlFlow::Continue(())
     }

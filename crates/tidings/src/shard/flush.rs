@@ -93,7 +93,7 @@ impl Shard {
                 connection.resume_reading(outbox_bytes_max);
                 if std::mem::take(&mut connection.drivers_wait) {
                     let drivers = connection.client.drivers();
-                    self.ready.extend(drivers);
+                    self.ready.extend(drivers.into_iter().map(|driver| (driver, None)));
                 }
                 self.go_on_with_post(index);
             }

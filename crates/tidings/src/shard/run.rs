@@ -165,7 +165,7 @@ impl Shard {
         for driver in std::mem::take(&mut self.postponed) {
             match self.get(driver.socket.key) {
                 Some(connection) if connection.is_full(outbox_bytes_max) => connection.drivers_wait = true,
-                _ => self.ready.push(driver),
+                _ => self.ready.push_back((driver, None)),
             }
         }
     }
@@ -174,19 +174,15 @@ impl Shard {
 /// Starts what became ready while the state was borrowed: readers, the application's futures, handlers.
 pub(crate) fn start_ready(cell: &Rc<Cell>) {
     loop {
-        let (linking, entering, ready, asking, asked) = {
+        let (linking, entering, asked) = {
             let mut state = cell.state.borrow_mut();
             (
                 std::mem::take(&mut state.linking),
                 std::mem::take(&mut state.entering),
-                std::mem::take(&mut state.ready),
-                std::mem::take(&mut state.asking),
                 std::mem::take(&mut state.asked),
             )
         };
-        if linking.is_empty() && entering.is_empty() && ready.is_empty() && asking.is_empty() && asked.is_empty() {
-            return;
-        }
+        let mut is_done = linking.is_empty() && entering.is_empty() && asked.is_empty();
         for (key, task) in linking {
             tokio::task::spawn_local(Reader {
                 cell: Rc::clone(cell),
@@ -197,14 +193,24 @@ pub(crate) fn start_ready(cell: &Rc<Cell>) {
         for task in entering {
             start(cell, Box::pin(enter(Rc::clone(cell), task)));
         }
-        for driver in ready {
-            driver::drive(cell, &driver);
+        // The commonest, one by one: their queues keep their memory.
+        loop {
+            let next = cell.state.borrow_mut().ready.pop_front();
+            let Some((driver, job)) = next else { break };
+            driver::drive(cell, &driver, job);
+            is_done = false;
         }
-        for key in asking {
+        loop {
+            let next = cell.state.borrow_mut().asking.pop_front();
+            let Some(key) = next else { break };
             session::drive(cell, key);
+            is_done = false;
         }
         for task in asked {
             start(cell, task);
+        }
+        if is_done {
+            return;
         }
     }
 }

@@ -292,10 +292,16 @@ impl Shard {
             Bytes::copy_from_slice(event.arguments.as_bytes()),
             attachments,
         );
-        member.driver.push(Job::Event { event, ack: id });
-        if member.driver.schedule() {
-            let driver = Rc::clone(&member.driver);
-            self.ready.push(driver);
+        let job = Job::Event { event, ack: id };
+        let driver = Rc::clone(&member.driver);
+        if driver.is_idle() {
+            driver.schedule();
+            self.ready.push_back((driver, Some(job)));
+        } else {
+            driver.push(job);
+            if driver.schedule() {
+                self.ready.push_back((driver, None));
+            }
         }
         ControlFlow::Continue(())
     }
@@ -463,7 +469,7 @@ impl Shard {
         let pid = socket.pid.map(|pid| pid.to_string());
         socketio::write_connect(&mut packet, &namespace.path, socket.id(), pid.as_deref());
         self.push_packet(index, &packet, &[]);
-        self.ready.push(driver);
+        self.ready.push_back((driver, None));
         for change in changes {
             if let Change::Disconnected { close } = change {
                 self.disconnect(&socket, close);
@@ -499,7 +505,7 @@ impl Shard {
         server.hub.gauges.sockets.fetch_sub(1, Ordering::Relaxed);
         member.socket.namespace.count(-1);
         self.unsubscribe_member(index, member.id);
-        self.ready.push(member.driver);
+        self.ready.push_back((member.driver, None));
     }
 
     pub(crate) fn end_sockets(&mut self, index: u32, reason: Reason) {

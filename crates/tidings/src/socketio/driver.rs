@@ -48,6 +48,11 @@ impl Driver {
         self.queued_bytes.get() > QUEUE_BYTES_MAX
     }
 
+    /// Whether nothing waits and nothing runs: the next job need not wait in the queue either.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.is_running.get() && !self.is_scheduled.get() && self.queue.borrow().is_empty()
+    }
+
     /// Notes that it will be driven; false when that was so already.
     pub(crate) fn schedule(&self) -> bool {
         !self.is_scheduled.replace(true)
@@ -56,6 +61,11 @@ impl Driver {
     pub(crate) fn push(&self, job: Job) {
         self.queued_bytes.set(self.queued_bytes.get() + bytes(&job));
         self.queue.borrow_mut().push_back(job);
+    }
+
+    fn push_first(&self, job: Job) {
+        self.queued_bytes.set(self.queued_bytes.get() + bytes(&job));
+        self.queue.borrow_mut().push_front(job);
     }
 
     fn pop(&self) -> Option<Job> {
@@ -76,22 +86,22 @@ fn bytes(job: &Job) -> usize {
     }
 }
 
-/// Runs what waits, unless it is running already.
-pub(crate) fn drive(cell: &Rc<Cell>, driver: &Rc<Driver>) {
+/// Runs `first`, if there is one, and what waits, unless it is running already.
+pub(crate) fn drive(cell: &Rc<Cell>, driver: &Rc<Driver>, first: Option<Job>) {
     driver.is_scheduled.set(false);
     if driver.is_running.replace(true) {
-        return;
+        return first.into_iter().for_each(|job| driver.push_first(job));
     }
     let was_behind = driver.is_behind();
-    run_jobs(cell, driver);
+    run_jobs(cell, driver, first);
     if was_behind && !driver.is_behind() {
         client::resume(cell, driver.socket.key);
     }
 }
 
-fn run_jobs(cell: &Rc<Cell>, driver: &Rc<Driver>) {
+fn run_jobs(cell: &Rc<Cell>, driver: &Rc<Driver>, mut first: Option<Job>) {
     for _ in 0..TURN_JOBS_MAX {
-        let Some(job) = driver.pop() else {
+        let Some(job) = first.take().or_else(|| driver.pop()) else {
             return driver.is_running.set(false);
         };
         if let Some(rest) = run::poll_once(&cell.server, task(driver, job)) {
@@ -100,7 +110,7 @@ fn run_jobs(cell: &Rc<Cell>, driver: &Rc<Driver>) {
             tokio::task::spawn_local(async move {
                 rest.await;
                 driver.is_running.set(false);
-                drive(&cell, &driver);
+                drive(&cell, &driver, None);
             });
             return;
         }

@@ -16,7 +16,8 @@ use crate::error::{Code, Error, Result};
 pub struct Event {
     name: Arc<str>,
     arguments: Bytes,
-    attachments: Arc<[Bytes]>,
+    /// None without any, which would take memory too.
+    attachments: Option<Arc<[Bytes]>>,
 }
 
 impl Event {
@@ -24,13 +25,13 @@ impl Event {
         Self {
             name: Arc::from(name),
             arguments,
-            attachments: attachments.into(),
+            attachments: (!attachments.is_empty()).then(|| attachments.into()),
         }
     }
 
     /// The bytes it keeps in memory, about.
     pub(crate) fn bytes(&self) -> usize {
-        self.name.len() + self.arguments.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
+        self.name.len() + self.arguments.len() + self.attachments().iter().map(Bytes::len).sum::<usize>()
     }
 
     /// The event's name.
@@ -51,7 +52,7 @@ impl Event {
 
     /// The binary attachments.
     pub fn attachments(&self) -> &[Bytes] {
-        &self.attachments
+        self.attachments.as_deref().unwrap_or_default()
     }
 
     /// The first argument.
@@ -59,7 +60,7 @@ impl Event {
     /// # Errors
     /// `invalid_json` when it is of another shape.
     pub fn data<T: DeserializeOwned>(&self) -> Result<T> {
-        arguments::first(self.arguments_json(), &self.attachments)
+        arguments::first(self.arguments_json(), self.attachments())
     }
 
     /// All arguments, as a tuple or a list.
@@ -67,7 +68,7 @@ impl Event {
     /// # Errors
     /// `invalid_json` when they are of another shape or number.
     pub fn args<T: DeserializeOwned>(&self) -> Result<T> {
-        arguments::all(self.arguments_json(), &self.attachments)
+        arguments::all(self.arguments_json(), self.attachments())
     }
 }
 
@@ -76,7 +77,7 @@ impl Emit for &Event {
     fn encode(&self) -> Result<EncodedArguments> {
         Ok(EncodedArguments(Encoded {
             text: self.arguments_json().to_owned(),
-            attachments: self.attachments.to_vec(),
+            attachments: self.attachments().to_vec(),
         }))
     }
 }
