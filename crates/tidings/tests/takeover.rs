@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 use serving::{Serving, all, within};
 use support::eventually;
 use tidings::{Io, Tidings};
@@ -24,7 +24,7 @@ const LARGE_BYTES: usize = 64 << 20;
 
 /// After it a poll that waits is taken; before, it is not.
 async fn long_enough() {
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    tokio::time::sleep(Duration::from_millis(250)).await;
 }
 
 fn io() -> Io {
@@ -37,8 +37,15 @@ fn app(io: &Io) -> Router {
     Router::new()
         .route("/small", get(async || "small"))
         .route("/large", get(async || vec![b'x'; LARGE_BYTES]))
+        .route("/early", post(early))
         .merge(io.channel_router())
         .merge(io.router())
+}
+
+/// Answers before it has what was sent to it.
+async fn early(body: axum::body::Body) -> Vec<u8> {
+    tokio::spawn(axum::body::to_bytes(body, 10));
+    vec![b'x'; LARGE_BYTES]
 }
 
 /// A server, and the target of a poll that waits.
@@ -373,7 +380,7 @@ async fn a_101_does_not_wait_for_the_application() {
     read_until(&mut client, "welcome").await;
 }
 
-/// A request sent before it, whose answer is not taken yet, and a frame sent with it: hyper has to write the 101 then.
+/// A request sent before it, whose answer is not taken yet, and a frame sent with it.
 #[tokio::test]
 async fn a_websocket_behind_an_answer_that_is_not_taken_yet_is_not_lost() {
     let io = io();
@@ -412,4 +419,42 @@ async fn a_layer_can_refuse_a_websocket() {
     eventually("the connection is gone", || io.counts().connections == 0).await;
     client.write_all(request("/ws", UPGRADE).as_bytes()).await.unwrap();
     assert!(read_until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 403"));
+}
+
+/// Behind an answer that began before its request's body was there, and is not taken yet.
+#[tokio::test]
+async fn a_websocket_behind_an_early_answer_is_not_lost() {
+    let io = io();
+    let (server, _) = start(&io).await;
+    let mut client = server
+        .say("POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
+        .await;
+    read_until(&mut client, "\r\n\r\n").await;
+    client
+        .write_all(format!("hello{}", request("/ws", UPGRADE)).as_bytes())
+        .await
+        .unwrap();
+    client.write_all(&ping()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut body = vec![0; LARGE_BYTES];
+    within("the answer comes", client.read_exact(&mut body)).await.unwrap();
+    let head = read_until(&mut client, "\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    read_until(&mut client, r#""type":"ok","id":1"#).await;
+}
+
+/// The application's own fault is none of the client's, which is told, and can come again.
+#[tokio::test]
+async fn a_panic_of_who_decides_is_an_answer() {
+    let io = io();
+    io.auth(async |_: tidings::Handshake| -> tidings::Result<()> { panic!("a fault") });
+    let (server, _) = start(&io).await;
+    let mut client = server.say(&request("/ws", UPGRADE)).await;
+    let answer = read_until(&mut client, "\"internal error\"}").await;
+    assert!(answer.contains("101 Switching"), "{answer}");
+    let mut close = [0; 4];
+    within("the close frame comes", client.read_exact(&mut close))
+        .await
+        .unwrap();
+    assert_eq!(close, [0x88, 2, 0x03, 0xf3]); // 1011
 }

@@ -2,8 +2,8 @@
 //!
 //! What is appended gets its place at once, under a short lock, and waits in a queue. One thread, the [`Writer`], writes all
 //! that waits as one batch; then the events are put in the memory tail, in their order, the position moves, and the
-//! publishers get their answers. A batch is what came while the one before was written, so there is no timer, and what
-//! is published alone is written at once.
+//! publishers get their answers. A batch is what came while the one before was written (and, where there is one core, what publishers had
+//! at hand), so there is no timer, and what is published alone is written at once.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -293,7 +293,7 @@ impl Shared {
 
     /// Nobody writes any more: who waits is told, and who comes. What was kept can be read, and what does not need the
     /// log goes on.
-    fn break_down(&self) {
+    pub(super) fn break_down(&self) {
         tracing::error!("the log has ended by a fault; nothing can be published until the process is started again");
         let last = {
             let mut queue = self.queue.lock();
@@ -314,12 +314,16 @@ impl Shared {
         self.readable.store(kept, Ordering::Release);
     }
 
-    /// In the places up to `last` that are not taken there never will be an event. Nobody waits for one any longer.
-    pub(super) fn pass_over(&self, last: u64) {
+    /// In the places up to `last` that are not taken there never will be an event.
+    pub(super) fn leave_empty(&self, last: u64) {
         let mut state = self.state.lock();
         state.tail.push_holes(last);
         self.position.store(last, Ordering::Release);
-        drop(state);
+    }
+
+    /// The same, and nobody waits for one any longer.
+    pub(super) fn pass_over(&self, last: u64) {
+        self.leave_empty(last);
         (self.wake)();
     }
 
@@ -410,7 +414,9 @@ impl Log for LocalLog {
 
     fn put_all(&self, records: Vec<Record>) {
         let mut queue = self.shared.queue.lock();
-        if !queue.is_closing && !records.is_empty() {
+        // Where nobody writes any more, a place that is taken would hold up all that comes after it.
+        let is_broken = matches!(queue.failure, Some(Failure::Broken));
+        if !queue.is_closing && !is_broken && !records.is_empty() {
             let seq = self.shared.assigned.load(Ordering::Relaxed) + 1;
             self.shared.assigned.store(seq, Ordering::Release);
             self.shared.enqueue(&mut queue, Job::Put { seq, records });

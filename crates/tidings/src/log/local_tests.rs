@@ -36,6 +36,16 @@ impl LocalLog {
 }
 
 #[test]
+fn when_nobody_writes_any_more_nothing_is_waited_for() {
+    let log = stored(Kind::Process).open_local();
+    append(&log, draft(&["s1"], "1"));
+    log.shared().break_down();
+    assert_eq!(wait(log.append(draft(&["s1"], "1"))).unwrap_err().code(), "internal");
+    log.put(Bytes::from_static(b"key"), Some(Bytes::from_static(b"value")));
+    assert_eq!(log.assigned(), log.position());
+}
+
+#[test]
 fn while_the_store_fails_nothing_is_kept_and_afterwards_all_is_as_before() {
     let mut fixture = stored(Kind::Process);
     fixture.retention = Retention::new().keep(3);

@@ -476,10 +476,11 @@ impl Writer {
         }
         drop(state);
         self.shared.stop_reading();
-        self.shared.pass_over(last);
+        self.shared.leave_empty(last);
         for reply in replies {
             let _ = reply.send(Err(failure.error()));
         }
+        (self.shared.wake)();
     }
 
     /// Notes how to undo a batch that failed, since it may be in the store nonetheless.

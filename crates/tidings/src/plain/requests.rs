@@ -22,7 +22,7 @@ use crate::id::EventId;
 use crate::log::Receipt;
 use crate::server::Server;
 use crate::shard::command::Command;
-use crate::shard::run::Cell;
+use crate::shard::run::{self, Cell};
 use crate::socketio::arguments::Raw;
 use crate::socketio::broadcast::Emitted;
 use crate::socketio::io::Io;
@@ -56,23 +56,22 @@ async fn enter(cell: &Rc<Cell>, key: Key) {
     };
     let handshake = handshake(server, &opening, None);
     let shows_token = handshake.token().is_ok() || handshake.header("authorization").is_some();
-    let deciding = async {
-        let outcome = server.let_in(handshake).await;
-        let own = match &outcome {
-            Ok(visitor) => own_channel(server, visitor).await,
-            Err(_) => None,
-        };
-        (outcome, own)
-    };
+    let deciding = run::decided(async {
+        let visitor = server.let_in(handshake).await?;
+        let own = own_channel(server, &visitor).await;
+        Ok((visitor, own))
+    });
     let mut deciding = pin!(deciding);
-    let (outcome, own) = match poll_immediate(deciding.as_mut()).await {
+    let decided = poll_immediate(deciding.as_mut()).await;
+    // The handshake does not wait for the application, nor for the disk.
+    if decided.is_none() || server.hub.log.assigned() > cell.state.borrow().position {
+        cell.state.borrow_mut().mark_dirty(key.index);
+    }
+    let (outcome, own) = match decided {
         Some(decided) => decided,
-        None => {
-            // The handshake does not wait for it.
-            cell.state.borrow_mut().mark_dirty(key.index);
-            deciding.await
-        }
-    };
+        None => deciding.await,
+    }
+    .map_or_else(|error| (Err(error), None), |(visitor, own)| (Ok(visitor), own));
     let (done, is_done) = oneshot::channel();
     let command = Command::PlainEntered {
         key,

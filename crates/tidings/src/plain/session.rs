@@ -259,7 +259,12 @@ impl Shard {
 
     fn refuse_session(&mut self, index: u32, id: Option<plain::RequestId<'_>>, error: &Error) {
         self.say_error(index, id, error.code(), error.message());
-        let code = error.transient_close_code().unwrap_or(4401);
+        let refused = if error.code() == Code::Internal.as_str() {
+            1011
+        } else {
+            4401
+        };
+        let code = error.transient_close_code().unwrap_or(refused);
         self.end(index, Reason::ForcedClose, Farewell::Close(Some(code)));
     }
 
@@ -410,7 +415,7 @@ impl Shard {
     /// Answers a publish whose event has come to its place.
     pub(crate) fn session_published(&mut self, key: Key, id: Option<Box<str>>, mut emitted: Emitted) {
         let Some(outcome) = emitted.try_receipt() else {
-            // The log is about to say what became of it.
+            // The log is about to say what became of it. Those behind it may be answered first.
             let server = Arc::clone(&self.server);
             return self.asked.push(Box::pin(async move {
                 let emitted = Emitted::answered(emitted.receipt().await);

@@ -46,11 +46,19 @@ pub(crate) struct Waiting(Option<Arc<Slot>>);
 
 /// In a request's extensions: where what becomes of its connection goes.
 #[derive(Clone)]
-pub(crate) struct Upgrades(Arc<Slot>);
+pub(crate) struct Upgrades {
+    slot: Arc<Slot>,
+    /// Which of the connection's requests it is.
+    request: u64,
+}
 
 impl Upgrades {
+    /// Does nothing for a request that is answered already.
     pub(crate) fn set(&self, upgrade: Upgrade) {
-        *self.0.upgrade.lock() = Some(upgrade);
+        let mut current = self.slot.upgrade.lock();
+        if current.request == self.request {
+            current.upgrade = Some(upgrade);
+        }
     }
 }
 
@@ -61,7 +69,7 @@ struct BodyWaits;
 impl Waiting {
     /// For the request whose extensions these are.
     pub(crate) fn of(extensions: &Extensions) -> Self {
-        Self(extensions.get().map(|Upgrades(slot)| Arc::clone(slot)))
+        Self(extensions.get().map(|Upgrades { slot, .. }| Arc::clone(slot)))
     }
 
     /// The answer is going to take long.
@@ -91,7 +99,7 @@ pub(super) enum Taken {
     Stream {
         begin: Begin,
         head: Bytes,
-        /// Dropped before the stream has begun, it tells that the client is gone.
+        /// Of an event stream, to which it tells that the client is gone when it is dropped before the stream has begun.
         body: AnswerBody,
     },
     Wait {
@@ -106,12 +114,27 @@ pub(super) enum Taken {
 pub(super) struct Slot {
     /// The request under way is going to wait for long.
     waits: AtomicBool,
-    /// Its answer, if that is a 101, makes a WebSocket of the connection.
-    upgrade: Mutex<Option<Upgrade>>,
+    upgrade: Mutex<Current>,
     taken: Mutex<Option<Taken>>,
 }
 
+/// The request under way.
+#[derive(Default)]
+struct Current {
+    /// Counts requests and answers.
+    request: u64,
+    /// Its answer, if that is a 101, makes a WebSocket of the connection.
+    upgrade: Option<Upgrade>,
+}
+
 impl Slot {
+    /// Another request, or none: what the one before has left is of no use.
+    fn next(&self) -> (u64, Option<Upgrade>) {
+        let mut current = self.upgrade.lock();
+        current.request += 1;
+        (current.request, current.upgrade.take())
+    }
+
     pub(super) fn take(&self) -> Option<Taken> {
         self.taken.lock().take()
     }
@@ -149,7 +172,11 @@ impl UnderHyper {
         let can_be_taken = request.method() == Method::GET && request.body().is_end_stream();
         let slot = can_be_taken.then(|| {
             slot.waits.store(false, Ordering::Release);
-            request.extensions_mut().insert(Upgrades(Arc::clone(slot)));
+            let upgrades = Upgrades {
+                slot: Arc::clone(slot),
+                request: slot.next().0,
+            };
+            request.extensions_mut().insert(upgrades);
             Arc::clone(slot)
         });
         Self {
@@ -187,7 +214,7 @@ impl Future for UnderHyper {
                 }
                 return Poll::Pending;
             };
-            let upgrade = slot.upgrade.lock().take();
+            let (_, upgrade) = slot.next();
             // A layer may have made something else of it.
             let upgrade = upgrade.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS);
             if !can_be_taken {

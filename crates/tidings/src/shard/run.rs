@@ -17,7 +17,7 @@ use futures_util::FutureExt as _;
 use super::receive::Read;
 use super::{Shard, TaskGauge};
 use crate::connection::Key;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Result};
 use crate::hub;
 use crate::limits::{READ_BUFFER_BYTES, TURN_EVENTS_MAX};
 use crate::plain::session;
@@ -215,13 +215,18 @@ pub(crate) fn start_ready(cell: &Rc<Cell>) {
     }
 }
 
-/// Asks the application about a client, and lets the client in or not. Also a panic is an answer.
-async fn enter(cell: Rc<Cell>, task: EnterTask) {
-    let outcome = AssertUnwindSafe(task.decide(&cell.server)).catch_unwind().await;
-    let outcome = outcome.unwrap_or_else(|panic| {
+/// What the application decides about a client; a panic is an answer too.
+pub(crate) async fn decided<T>(deciding: impl Future<Output = Result<T>>) -> Result<T> {
+    let outcome = AssertUnwindSafe(deciding).catch_unwind().await;
+    outcome.unwrap_or_else(|panic| {
         tracing::error!(panic = panic_text(&*panic), "what decides about clients panicked");
         Err(Error::coded(Code::Internal, "internal error"))
-    });
+    })
+}
+
+/// Asks the application about a client, and lets the client in or not.
+async fn enter(cell: Rc<Cell>, task: EnterTask) {
+    let outcome = decided(task.decide(&cell.server)).await;
     // As a command, so that it takes its place among the events.
     let EnterTask { key, namespace, .. } = task;
     cell.server.hub.send(

@@ -44,15 +44,20 @@ pub(crate) enum NewStream {
 }
 
 impl NewStream {
-    /// Says a first thing before any reactor knows of the stream: so little that the kernel's buffer of a new socket takes it.
-    /// Who does not get it finds the connection closed.
+    /// Says a first thing before any reactor knows of the stream: so little that the kernel's buffer takes it, where nothing lies there. Who
+    /// does not get it finds the connection closed.
     pub(crate) fn begin_with(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         match self {
             NewStream::Tcp(stream) => stream.write_all(bytes),
             NewStream::Boxed(stream) => {
                 let mut cx = Context::from_waker(Waker::noop());
-                match Pin::new(stream).poll_write(&mut cx, bytes) {
-                    Poll::Ready(Ok(count)) if count == bytes.len() => Ok(()),
+                let written = Pin::new(&mut *stream).poll_write(&mut cx, bytes);
+                let is_written = matches!(written, Poll::Ready(Ok(count)) if count == bytes.len());
+                match Pin::new(stream).poll_flush(&mut cx) {
+                    Poll::Ready(flushed) if is_written => flushed,
                     _ => Err(io::ErrorKind::WriteZero.into()),
                 }
             }

@@ -75,7 +75,7 @@ impl Shard {
                     return ControlFlow::Break(());
                 };
                 probe.answered = true;
-                // The first bytes on a new socket: the kernel takes them.
+                // So few bytes on a socket that has hardly been written to: the kernel takes them.
                 let answer = websocket::frame(Opcode::Text, &[b"3probe"]);
                 let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
                 let _ = probe.socket.link.poll_write(&mut cx, &answer);
