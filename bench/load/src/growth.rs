@@ -3,15 +3,12 @@
 use anyhow::Result;
 
 use crate::fanout::pace;
-use crate::kernel::{self, Accounts};
+use crate::idle::arrive;
 use crate::protocol::Protocol;
-use crate::rooms::{Crowd, Rooms};
+use crate::rooms::Crowd;
 use crate::round::{Delivery, Figures, Growth, Round};
 use crate::server::Server;
 use crate::workload::{Durations, SETTLE};
-
-/// Connections made before memory is first read, so that what a server sets up once is not counted.
-const FIRST: usize = 10;
 
 pub(crate) fn run(
     protocol: &'static dyn Protocol,
@@ -20,19 +17,11 @@ pub(crate) fn run(
     crowd: Crowd,
     per_second: u32,
 ) -> Result<Round> {
-    let mut rooms = Rooms::new(protocol, server.address, crowd)?;
-    rooms.connect(FIRST)?;
+    let arrived = arrive(protocol, server, crowd, SETTLE)?;
+    let connect_us = arrived.usage.server.as_secs_f64() * 1e6 / arrived.connections as f64;
+    let (mut rooms, kib) = (arrived.rooms, arrived.kib);
     rooms.connect_publishers()?;
     rooms.rest(SETTLE)?;
-    let before = kernel::resident_kib(server.pid())?;
-    let begun = Accounts::now(server.pid())?;
-    let connections = crowd.clients - FIRST;
-    rooms.connect(connections)?;
-    rooms.rest(SETTLE)?;
-    let usage = begun.until(Accounts::now(server.pid())?);
-    let connect_us = usage.server.as_secs_f64() * 1e6 / connections as f64;
-    let after = kernel::resident_kib(server.pid())?;
-    let kib = after.saturating_sub(before) as f64 / connections as f64;
     let usage = pace(&mut rooms, server, durations, per_second)?;
     let delivery = Delivery::new(&rooms.tally, &usage);
     rooms.drain()?;

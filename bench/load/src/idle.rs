@@ -1,8 +1,10 @@
 //! Connections in a room where nothing happens: what each costs in the server's memory.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
-use crate::kernel::{self, Accounts};
+use crate::kernel::{self, Accounts, Usage};
 use crate::protocol::Protocol;
 use crate::rooms::{Crowd, Rooms};
 use crate::round::{Figures, Round};
@@ -26,17 +28,44 @@ pub(crate) fn run(
         stalled_each: 0,
         channels: 1,
     };
+    let arrived = arrive(protocol, server, crowd, durations.hold)?;
+    let faults = arrived.rooms.faults();
+    ensure!(faults == Faults::default(), "not idle: {faults:?}");
+    Ok(Round::new(Figures::IdleKib(arrived.kib), &arrived.usage, faults))
+}
+
+/// A crowd that has come, and what it cost.
+pub(crate) struct Arrived {
+    pub(crate) rooms: Rooms,
+    /// Of the server's resident memory, for each.
+    pub(crate) kib: f64,
+    /// From the first that is counted until all were held.
+    pub(crate) usage: Usage,
+    /// How many are counted.
+    pub(crate) connections: usize,
+}
+
+/// Lets a crowd in and holds it for so long.
+pub(crate) fn arrive(
+    protocol: &'static dyn Protocol,
+    server: &Server,
+    crowd: Crowd,
+    hold: Duration,
+) -> Result<Arrived> {
+    let connections = crowd.clients - FIRST;
     let mut rooms = Rooms::new(protocol, server.address, crowd)?;
     rooms.connect(FIRST)?;
     rooms.rest(SETTLE)?;
     let before = kernel::resident_kib(server.pid())?;
     let begun = Accounts::now(server.pid())?;
     rooms.connect(connections)?;
-    rooms.rest(durations.hold)?;
+    rooms.rest(hold)?;
     let usage = begun.until(Accounts::now(server.pid())?);
     let after = kernel::resident_kib(server.pid())?;
-    let faults = rooms.faults();
-    ensure!(faults == Faults::default(), "not idle: {faults:?}");
-    let kib = after.saturating_sub(before) as f64 / connections as f64;
-    Ok(Round::new(Figures::IdleKib(kib), &usage, faults))
+    Ok(Arrived {
+        rooms,
+        kib: after.saturating_sub(before) as f64 / connections as f64,
+        usage,
+        connections,
+    })
 }

@@ -152,15 +152,14 @@ pub(crate) enum Appending {
 }
 
 const ENDED: &str = "the log has ended; try again";
-const ASKED_TWICE: &str = "a publish was asked twice for its answer";
 
 impl Appending {
     /// The answer, where it is there.
     pub(crate) fn try_take(&mut self) -> Option<Result<Receipt>> {
         match self {
             Appending::Done(outcome) => {
-                let asked_twice = Err(Error::coded(Code::Internal, ASKED_TWICE));
-                Some(std::mem::replace(outcome, asked_twice))
+                let asked_twice = Error::coded(Code::Internal, "a publish was asked twice for its answer");
+                Some(std::mem::replace(outcome, Err(asked_twice)))
             }
             Appending::Waiting(receiver) => match receiver.try_recv() {
                 Ok(outcome) => Some(outcome),
@@ -176,10 +175,7 @@ impl Future for Appending {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
-            Appending::Done(outcome) => {
-                let asked_twice = Err(Error::coded(Code::Internal, ASKED_TWICE));
-                Poll::Ready(std::mem::replace(outcome, asked_twice))
-            }
+            Appending::Done(_) => self.try_take().map_or(Poll::Pending, Poll::Ready),
             Appending::Waiting(receiver) => Pin::new(receiver)
                 .poll(cx)
                 .map(|answer| answer.unwrap_or_else(|_| Err(Error::coded(Code::Unavailable, ENDED)))),

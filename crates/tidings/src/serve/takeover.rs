@@ -1,8 +1,9 @@
 //! Taking a connection back from hyper, whose buffers and state are many times what a client needs that only waits.
 //!
 //! An answer that goes on until its connection ends, as of server-sent events, gets the byte stream for itself: what is
-//! written there is its body. So does a 101, before it is sent: it leaves with the WebSocket's first message. A request that waits for long is answered outside of hyper; a new one writes the
-//! answer and goes on with what the client asks next. HTTP/1.1 only: over HTTP/2 others share the connection.
+//! written there is its body. So does a 101, before it is sent: it leaves with the WebSocket's first
+//! message. A request that waits for long is answered outside of hyper; a new one writes the answer and goes on with what
+//! the client asks next. HTTP/1.1 only: over HTTP/2 others share the connection.
 
 use std::convert::Infallible;
 use std::future::{Future, ready};
