@@ -162,9 +162,9 @@ impl Report {
             "# Benchmark of {date}\n\n`{command}`: rounds are interleaved, each with a fresh server; {} s of warm-up and {} s measured; \
              idle connections held for {} s. The server runs on core {}, the load on core {}. \
              Medians, with the range in parentheses. What each figure means is in bench/README.md.\n\n{}\n",
-            durations.warm_up.as_secs(),
-            durations.window.as_secs(),
-            durations.hold.as_secs(),
+            durations.warm_up.as_secs_f64(),
+            durations.window.as_secs_f64(),
+            durations.hold.as_secs_f64(),
             kernel::SERVER_CORE,
             kernel::LOAD_CORE,
             machine::describe(&options.bench),

@@ -94,7 +94,7 @@ impl Options {
                 other => bail!("unknown option {other}"),
             }
         }
-        let seconds = |full, short| Duration::from_secs(if quick { short } else { full });
+        let millis = |full, short| Duration::from_millis(if quick { short } else { full });
         let named_workloads = workloads.is_some();
         let mut chosen = choose(WORKLOADS, workloads.as_deref(), |workload| workload.name)?;
         if quick && !named_workloads {
@@ -106,10 +106,10 @@ impl Options {
             whole: servers.is_none() && !named_workloads,
             rounds,
             durations: Durations {
-                warm_up: seconds(2, 1),
-                window: seconds(4, 2),
+                warm_up: millis(1_500, 1_000),
+                window: millis(3_000, 2_000),
                 // Long enough for a heartbeat to each: the longest interval among the servers is 25 s.
-                hold: seconds(28, 3),
+                hold: millis(28_000, 3_000),
             },
             contenders: choose(CONTENDERS, servers.as_deref(), |contender| contender.name)?,
             workloads: chosen,
