@@ -167,12 +167,12 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     workload(
         "stalled",
         0,
-        "200 clients in one room, 50 events a second of 64 KiB, and then 20 of the clients stop reading",
+        "50 clients in one room, 50 events a second of 64 KiB, and then 5 of the clients stop reading",
         Load::Stalled {
             crowd: Crowd {
                 data_bytes: 65_536,
                 stalled_each: 10,
-                ..room_of(200)
+                ..room_of(50)
             },
             per_second: 50,
         },
