@@ -84,7 +84,8 @@ impl Identity {
         }
     }
 
-    /// When its credential ends: the client is warned a minute before, and closed then.
+    /// When its credential ends: the client is warned a minute before, and closed then. A plain WebSocket shows a fresh one
+    /// with an `auth` message; for Socket.IO the application takes it, and calls [`Socket::expires_at`](crate::Socket::expires_at).
     pub fn expires_at(mut self, time: SystemTime) -> Self {
         self.expires_at = Some(time);
         self
@@ -171,9 +172,14 @@ impl Server {
         Ok(self.visitor(user))
     }
 
-    pub(crate) fn visitor(&self, user: User) -> Visitor {
+    /// Who a user is, as the application tells.
+    pub(crate) fn identity(&self, user: &User) -> Option<Identity> {
         let identify = self.access.identify.read().clone();
-        let identity = identify.and_then(|identify| identify(&user)).map(Arc::new);
+        identify.and_then(|identify| identify(user))
+    }
+
+    pub(crate) fn visitor(&self, user: User) -> Visitor {
+        let identity = self.identity(&user).map(Arc::new);
         Visitor { user, identity }
     }
 

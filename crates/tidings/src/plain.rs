@@ -14,13 +14,12 @@ pub(crate) mod stream;
 pub(crate) mod waiter;
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use crate::access::{Grant, Visitor};
 use crate::channel::Channel;
+use crate::credential::{Credential, Due};
 use crate::error::Code;
 use crate::id::EventId;
-use crate::limits::EXPIRY_WARNING_MS;
 use crate::log::Since;
 use crate::shard::{Farewell, Shard};
 use crate::socketio::io::Io;
@@ -32,9 +31,7 @@ pub(crate) struct Plain {
     /// None until a WebSocket's client has said who it is.
     pub(crate) visitor: Option<Visitor>,
     pub(crate) channels: Vec<Named>,
-    /// When its credential ends, by the shard's clock.
-    expires_ms: Option<u64>,
-    is_warned: bool,
+    credential: Credential,
     /// When it is to hear from the server next.
     pub(crate) heartbeat_due_ms: u64,
     /// Of a WebSocket.
@@ -58,8 +55,7 @@ impl Plain {
         Self {
             visitor,
             channels: Vec::new(),
-            expires_ms: None,
-            is_warned: false,
+            credential: Credential::default(),
             heartbeat_due_ms,
             session,
         }
@@ -82,12 +78,9 @@ impl Shard {
 
     /// Notes who the client is, from now on.
     pub(crate) fn set_visitor(&mut self, index: u32, visitor: Visitor) {
-        let now_ms = self.now_ms;
         let expiry = visitor.identity.as_ref().and_then(|identity| identity.expiry());
-        let remaining = expiry.map(|time| time.duration_since(SystemTime::now()).unwrap_or_default());
         let Some(plain) = self.plain_mut(index) else { return };
-        plain.expires_ms = remaining.map(|time| now_ms + u64::try_from(time.as_millis()).unwrap_or(u64::MAX >> 1));
-        plain.is_warned = false;
+        plain.credential = Credential::until(expiry);
         plain.visitor = Some(visitor);
     }
 
@@ -167,18 +160,16 @@ impl Shard {
 
     /// What the sweep looks at.
     pub(crate) fn visit_plain(&mut self, index: u32) {
-        let now_ms = self.now_ms;
         let Some(connection) = self.at(index) else { return };
         let wire = connection.wire;
         let Some(plain) = connection.plain.as_deref_mut() else {
             return;
         };
-        if let Some(expires_ms) = plain.expires_ms {
-            if now_ms >= expires_ms {
-                return self.expire(index);
-            }
-            if !plain.is_warned && now_ms + EXPIRY_WARNING_MS >= expires_ms {
-                plain.is_warned = true;
+        match plain.credential.due() {
+            None => {}
+            Some(Due::End) => return self.expire(index),
+            Some(Due::Warning) => {
+                plain.credential.note_warned();
                 match wire {
                     Wire::Json => self.say(index, &tidings_protocol::plain::expiring()),
                     Wire::Poll => {}

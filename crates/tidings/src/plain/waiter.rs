@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::{Granted, Plain};
+use crate::access::Visitor;
 use crate::channel::Channel;
 use crate::connection::Transport;
 use crate::hub::Permit;
@@ -16,6 +17,7 @@ use crate::wire::{self, Wire};
 
 /// A poll that is about to wait.
 pub(crate) struct NewWaiter {
+    pub(crate) visitor: Visitor,
     pub(crate) channels: Vec<Granted>,
     pub(crate) after: u64,
     pub(crate) limit: PageLimit,
@@ -40,6 +42,8 @@ impl Shard {
             connection.plain = Some(Box::new(Plain::new(None, None, u64::MAX)));
         }
         self.plain_subscribe(index, &new.channels, false, None);
+        // Only now: who polls is not present.
+        self.set_visitor(index, new.visitor);
     }
 
     /// Its time is over.

@@ -1,6 +1,7 @@
 //! All that a shard can be asked.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -9,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::access::Visitor;
 use crate::channel::Channel;
 use crate::connection::Key;
+use crate::connections;
 use crate::error::Result;
 use crate::event::Event;
 use crate::handshake::Opening;
@@ -190,6 +192,15 @@ pub(crate) enum Command {
     Disconnect { socket: Arc<SocketInner>, close: bool },
     /// Ends the transport of a socket's connection, so that the client comes back.
     CloseTransport { socket: Arc<SocketInner>, code: u16 },
+    /// Who is connected.
+    Connections(Box<connections::Request>),
+    /// Ends a connection, for good as far as its transport can say that; answers whether there was one.
+    SendAway { key: Key, reply: oneshot::Sender<bool> },
+    /// A socket's client has shown a fresh credential.
+    Renew {
+        socket: Arc<SocketInner>,
+        expires_at: SystemTime,
+    },
     /// A page for a connection that catches up, with the cursors it was read for.
     Page {
         key: Key,

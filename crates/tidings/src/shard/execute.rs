@@ -125,6 +125,9 @@ impl Shard {
                     self.close_transport(socket.key.index, code);
                 }
             }
+            Command::Connections(request) => self.list_connections(&request),
+            Command::SendAway { key, reply } => drop(reply.send(self.send_away(key))),
+            Command::Renew { socket, expires_at } => self.renew(&socket, expires_at),
             Command::Page { key, ticket, outcome } => self.page_came(key, ticket, outcome),
             Command::CloseAll => self.close_all(),
             Command::Stop => {
@@ -186,6 +189,11 @@ impl Shard {
             self.push_packet(index, &packet, &[]);
             return self.end_socket(index, &socket.namespace.path, Reason::ServerNamespaceDisconnect);
         }
+        self.disconnect_all(index);
+    }
+
+    /// Ends all sockets of a connection and then its transport: stock clients don't come back by themselves.
+    pub(crate) fn disconnect_all(&mut self, index: u32) {
         let Some(connection) = self.at(index) else { return };
         for namespace in connection.client.namespaces() {
             let mut packet = Vec::new();

@@ -69,6 +69,9 @@ impl Shard {
             tracing::debug!("a client left a packet without its attachments");
             return self.end(index, Reason::ForcedClose, Farewell::Goodbye);
         }
+        if !self.check_credentials(index) {
+            return;
+        }
         let Some(connection) = self.at(index) else { return };
         if has_link && connection.is_paused(outbox_bytes_max) {
             // Its answers wait in the kernel: they can't be missed.

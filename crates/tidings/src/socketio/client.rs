@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -17,9 +18,10 @@ use super::namespace::Namespace;
 use super::rate::{Rate, Verdict};
 use super::reason::Reason;
 use super::recovery::{Change, Room};
-use super::socket::SocketInner;
+use super::socket::{SocketInner, User};
 use crate::channel::Channel;
 use crate::connection::Key;
+use crate::credential::{Credential, Due};
 use crate::error::{Code, Error, Result};
 use crate::handshake::Handshake;
 use crate::hub::Gauges;
@@ -49,6 +51,7 @@ pub(crate) struct Member {
     pub(crate) id: u32,
     pub(crate) socket: Arc<SocketInner>,
     driver: Rc<Driver>,
+    credential: Credential,
 }
 
 struct Partial {
@@ -89,6 +92,32 @@ impl Client {
         self.members
             .iter()
             .find(|member| &*member.socket.namespace.path == namespace)
+    }
+
+    /// What is due of the credentials of its sockets: the worst of it, and of which namespace.
+    pub(crate) fn credential_due(&mut self) -> Option<(Due, Arc<str>)> {
+        let mut warning = None;
+        for member in &mut self.members {
+            match member.credential.due() {
+                Some(Due::End) => return Some((Due::End, Arc::clone(&member.socket.namespace.path))),
+                Some(Due::Warning) if warning.is_none() => {
+                    member.credential.note_warned();
+                    warning = Some((Due::Warning, Arc::clone(&member.socket.namespace.path)));
+                }
+                _ => {}
+            }
+        }
+        warning
+    }
+
+    /// The users of its sockets.
+    pub(crate) fn users(&self) -> impl Iterator<Item = &User> {
+        self.members.iter().map(|member| &member.socket.user)
+    }
+
+    /// The id of the first that is somebody.
+    pub(crate) fn user_id(&self) -> Option<Arc<str>> {
+        self.members.iter().find_map(|member| member.socket.user_id.clone())
     }
 
     pub(crate) fn namespaces(&self) -> Vec<Arc<str>> {
@@ -443,6 +472,7 @@ impl Shard {
             id,
             socket: Arc::clone(&socket),
             driver: Rc::clone(&driver),
+            credential: Credential::until(socket.expires_at),
         });
         server.hub.gauges.sockets.fetch_add(1, Ordering::Relaxed);
         namespace.count(1);
@@ -514,6 +544,38 @@ impl Shard {
         connection.client.partial = None;
         for namespace in connection.client.namespaces() {
             self.end_socket(index, &namespace, reason);
+        }
+    }
+
+    /// Another credential in the place of the one that a socket had.
+    pub(crate) fn renew(&mut self, socket: &SocketInner, expires_at: SystemTime) {
+        let Some(id) = self.member_id(socket) else { return };
+        let Some(connection) = self.at(socket.key.index) else {
+            return;
+        };
+        for member in connection.client.members.iter_mut().filter(|member| member.id == id) {
+            member.credential = Credential::until(Some(expires_at));
+        }
+    }
+
+    /// Warns sockets whose credentials end soon, and closes the connection when one has ended. False when it is closed.
+    pub(crate) fn check_credentials(&mut self, index: u32) -> bool {
+        let Some(connection) = self.at(index) else { return false };
+        match connection.client.credential_due() {
+            None => true,
+            Some((Due::Warning, namespace)) => {
+                // With an argument: stock clients with a session take a last one that is a text for their place in the log, and
+                // without any the event's name is the last.
+                let mut packet = Vec::new();
+                socketio::write_event(&mut packet, &namespace, None, 0, "expiring", "{}", &[]);
+                self.push_packet(index, &packet, &[]);
+                true
+            }
+            Some((Due::End, _)) => {
+                tracing::debug!("a client's credential has ended");
+                self.close_transport(index, 4401);
+                false
+            }
         }
     }
 

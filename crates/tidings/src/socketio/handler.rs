@@ -11,6 +11,7 @@ use super::extract::{Event, EventContext, FromEvent, wrong_user};
 use super::namespace::Namespace;
 use super::reason::Reason;
 use super::socket::{Entering, Running, Socket, SocketInner};
+use crate::access::Identity;
 use crate::connection::Key;
 use crate::error::{Code, Error, Result};
 use crate::handshake::Handshake;
@@ -366,9 +367,9 @@ impl EnterTask {
             Some(auth) => auth(self.handshake.clone()).await.map_err(Error::in_auth)?,
             None => Arc::new(()),
         };
-        let user_id = server.visitor(Arc::clone(&user)).id().cloned();
-        let recovered =
-            super::recovery::recover(server, &self.namespace, &self.handshake, &user, user_id.as_ref()).await;
+        let identity = server.identity(&user);
+        let user_id = identity.as_ref().map(Identity::id);
+        let recovered = super::recovery::recover(server, &self.namespace, &self.handshake, &user, user_id).await;
         let handshake = match server.config.forgets_handshakes() {
             true => self.handshake.forgotten(),
             false => self.handshake.clone(),
@@ -376,7 +377,7 @@ impl EnterTask {
         let entering = Entering {
             key: self.key,
             user,
-            user_id,
+            identity,
             handshake,
             recovered,
         };

@@ -6,7 +6,7 @@ use std::any::TypeId;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use smallvec::SmallVec;
 
@@ -253,6 +253,16 @@ impl<U: Send + Sync + 'static> Socket<U> {
         self.inner.command(Command::CloseTransport {
             socket: Arc::clone(&self.inner),
             code,
+        });
+    }
+
+    /// Says when its client's credential ends, in the place of what [`Identity::expires_at`](crate::Identity::expires_at) said:
+    /// its client has shown a fresh one. A minute before, it gets the event `expiring` (`{}`); then its transport
+    /// is closed as with [`Socket::close_transport`], with the code 4401.
+    pub fn expires_at(&self, time: SystemTime) {
+        self.inner.command(Command::Renew {
+            socket: Arc::clone(&self.inner),
+            expires_at: time,
         });
     }
 

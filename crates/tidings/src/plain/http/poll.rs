@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::request::Query;
 use super::{admit, engine};
-use crate::access::Identity;
+use crate::access::{Identity, Visitor};
 use crate::channel::Channel;
 use crate::error::Result;
 use crate::event::Event;
@@ -72,7 +72,7 @@ pub(super) async fn poll(State(server): State<Arc<Server>>, request: Request<Bod
     match poll.since {
         Some(since) => {
             drop(request);
-            poll.after(server, sid, permit, since, &waiting).await
+            poll.after(server, sid, visitor, permit, since, &waiting).await
         }
         None if is_short => poll.newest(&server, request.headers()).await,
         None => Ok(long(empty(&server, server.hub.log.position()))),
@@ -85,6 +85,7 @@ impl Poll {
         self,
         server: Arc<Server>,
         sid: RandomId,
+        visitor: Visitor,
         permit: Permit,
         since: Since,
         waiting: &Waiting,
@@ -109,6 +110,7 @@ impl Poll {
         }
         let (reply, event) = oneshot::channel();
         let new = NewWaiter {
+            visitor,
             channels: self.channels,
             after: until,
             limit,

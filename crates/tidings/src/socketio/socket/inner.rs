@@ -3,10 +3,12 @@
 use std::any::{Any, TypeId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
+use crate::access::Identity;
 use crate::channel::Channel;
 use crate::connection::Key;
 use crate::error::Result;
@@ -35,6 +37,8 @@ pub(crate) struct SocketInner {
     pub(crate) pid: Option<RandomId>,
     /// Who it is, where the application tells.
     pub(crate) user_id: Option<Arc<str>>,
+    /// When the credential that it came with ends.
+    pub(crate) expires_at: Option<SystemTime>,
     /// Where its client stands if it has seen no event.
     start: AtomicU64,
     /// Its client came back, and has all events up to here.
@@ -87,7 +91,7 @@ pub(crate) struct Handlers {
 pub(crate) struct Entering {
     pub(crate) key: Key,
     pub(crate) user: User,
-    pub(crate) user_id: Option<Arc<str>>,
+    pub(crate) identity: Option<Identity>,
     pub(crate) handshake: Handshake,
     /// The session that it comes back to.
     pub(crate) recovered: Option<Recovered>,
@@ -98,7 +102,7 @@ impl SocketInner {
         let Entering {
             key,
             user,
-            user_id,
+            identity,
             handshake,
             recovered,
         } = entering;
@@ -131,7 +135,8 @@ impl SocketInner {
             user,
             handshake,
             pid,
-            user_id,
+            user_id: identity.as_ref().map(|identity| Arc::clone(identity.id())),
+            expires_at: identity.as_ref().and_then(Identity::expiry),
             start: AtomicU64::new(start),
             recovered: cursor,
             taken_over: Mutex::new(taken_over),

@@ -1,0 +1,286 @@
+//! Who is connected, on whatever transport: to look at, and to send away.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::connection::{Connection, Key, Transport};
+use crate::shard::command::Command;
+use crate::shard::{Farewell, Shard};
+use crate::socketio::io::Io;
+use crate::socketio::reason::Reason;
+use crate::socketio::socket::User;
+use crate::wire::Wire;
+
+/// The WebSocket close code for who was sent away (RFC 6455 section 7.4.2 leaves 4000 to 4999 to applications).
+const SENT_AWAY: u16 = 4403;
+
+/// Names a connection, as long as it lives: no other of this process ever has the same name. It is no secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectionId(Key);
+
+/// What a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ConnectionKind {
+    /// Socket.IO on a WebSocket.
+    SocketioWebsocket,
+    /// Socket.IO by HTTP long-polling.
+    SocketioPolling,
+    /// A plain WebSocket.
+    Websocket,
+    /// Server-sent events.
+    Sse,
+    /// A poll that waits.
+    Poll,
+}
+
+/// A connection, as it was when it was asked for.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct ConnectionInfo {
+    /// Its name.
+    pub id: ConnectionId,
+    /// The id of its user, where the application [tells](Io::identify).
+    pub user: Option<Arc<str>>,
+    /// What it speaks.
+    pub kind: ConnectionKind,
+    /// Since when it is there, Unix milliseconds.
+    pub since: u64,
+    /// How many channels it is subscribed to, a socket's own-id room and its namespace among them.
+    pub channels: usize,
+    /// Bytes that wait to be written to it.
+    pub waiting_bytes: usize,
+}
+
+/// Some of the connections of a server: see [`Io::connections`].
+#[must_use = "nothing is asked until a method says what for"]
+pub struct Connections {
+    io: Io,
+    accepts: Accepts,
+}
+
+type Accepts = Arc<dyn Fn(&User) -> bool + Send + Sync>;
+
+/// What each shard is asked.
+#[derive(Clone)]
+pub(crate) struct Request {
+    accepts: Accepts,
+    sends_away: bool,
+    reply: mpsc::UnboundedSender<Vec<ConnectionInfo>>,
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Key {
+            shard,
+            index,
+            generation,
+        } = self.0;
+        write!(f, "{shard}.{index}.{generation}")
+    }
+}
+
+impl Serialize for ConnectionId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl FromStr for ConnectionId {
+    type Err = crate::Error;
+
+    /// As it is displayed.
+    fn from_str(text: &str) -> Result<Self, crate::Error> {
+        let mut parts = text.split('.').map(str::parse::<u32>);
+        let key = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(Ok(shard)), Some(Ok(index)), Some(Ok(generation)), None) => {
+                u16::try_from(shard).ok().map(|shard| Key {
+                    shard,
+                    index,
+                    generation,
+                })
+            }
+            _ => None,
+        };
+        key.map(Self)
+            .ok_or_else(|| crate::Error::new("this is no connection's id"))
+    }
+}
+
+impl Io {
+    /// The connections, of all transports and namespaces, whose user is a `U` that a function accepts. A user is what
+    /// [`Io::auth`] answered; who has not said yet who it is has none. Each of them is looked at: for people and for what happens
+    /// seldom, not for each request.
+    ///
+    /// ```no_run
+    /// # struct User { id: String }
+    /// # async fn run(io: tidings::Io) {
+    /// let sent_away = io.connections(|user: &User| user.id == "ann").disconnect().await;
+    /// # }
+    /// ```
+    pub fn connections<U, F>(&self, accepts: F) -> Connections
+    where
+        U: Send + Sync + 'static,
+        F: Fn(&U) -> bool + Send + Sync + 'static,
+    {
+        Connections {
+            io: self.clone(),
+            accepts: Arc::new(move |user: &User| user.downcast_ref::<U>().is_some_and(&accepts)),
+        }
+    }
+
+    /// Sends one connection away, as [`Connections::disconnect`] does: false when there is none of that name.
+    pub async fn disconnect(&self, id: ConnectionId) -> bool {
+        let hub = &self.server.hub;
+        if usize::from(id.0.shard) >= hub.shards.len() {
+            return false;
+        }
+        let (reply, was_there) = tokio::sync::oneshot::channel();
+        hub.send(id.0.shard, Command::SendAway { key: id.0, reply });
+        was_there.await.unwrap_or_default()
+    }
+}
+
+impl Connections {
+    /// What each of them is like, the oldest first.
+    pub async fn list(self) -> Vec<ConnectionInfo> {
+        self.ask(false).await
+    }
+
+    /// Ends them, and says how many there were. A Socket.IO client is told with the packet that it does not come back after by
+    /// itself, a plain WebSocket is closed with 4403, an event stream ends, a poll that waits is answered. Whether they may come
+    /// back is for [`Io::auth`] to say.
+    pub async fn disconnect(self) -> usize {
+        self.ask(true).await.len()
+    }
+
+    async fn ask(self, sends_away: bool) -> Vec<ConnectionInfo> {
+        let (reply, mut replies) = mpsc::unbounded_channel();
+        let request = Request {
+            accepts: self.accepts,
+            sends_away,
+            reply,
+        };
+        self.io
+            .server
+            .hub
+            .send_all(|| Command::Connections(Box::new(request.clone())));
+        drop(request);
+        let mut all = Vec::new();
+        while let Some(part) = replies.recv().await {
+            all.extend(part);
+        }
+        all.sort_by_key(|connection| connection.since);
+        all
+    }
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections").finish_non_exhaustive()
+    }
+}
+
+impl Shard {
+    /// Answers who is here, and sends them away where that is asked for.
+    pub(crate) fn list_connections(&mut self, request: &Request) {
+        let (now_unix, now_ms) = (SystemTime::now(), self.now_ms);
+        let open = self.connections.iter_mut().filter(|connection| connection.is_open());
+        let found: Vec<ConnectionInfo> = open
+            .filter(|connection| connection.is_of(&request.accepts))
+            .map(|connection| {
+                let age = Duration::from_millis(now_ms.saturating_sub(connection.opened_ms));
+                connection.info(now_unix.checked_sub(age).unwrap_or(now_unix))
+            })
+            .collect();
+        if request.sends_away {
+            for connection in &found {
+                self.send_away(connection.id.0);
+            }
+        }
+        // Who asked may have gone.
+        let _ = request.reply.send(found);
+    }
+
+    /// Ends a connection for good, as far as its transport can say that. False when there is none.
+    pub(crate) fn send_away(&mut self, key: Key) -> bool {
+        let Some(connection) = self.get(key).filter(|connection| connection.is_open()) else {
+            return false;
+        };
+        if connection.plain.is_some() {
+            self.end(key.index, Reason::ForcedClose, Farewell::Close(Some(SENT_AWAY)));
+        } else {
+            self.disconnect_all(key.index);
+        }
+        true
+    }
+}
+
+impl Connection {
+    fn is_of(&self, accepts: &Accepts) -> bool {
+        match &self.plain {
+            Some(plain) => plain.visitor.as_ref().is_some_and(|visitor| accepts(&visitor.user)),
+            None => self.client.users().any(|user| accepts(user)),
+        }
+    }
+
+    fn info(&self, since: SystemTime) -> ConnectionInfo {
+        let user = match &self.plain {
+            Some(plain) => plain.visitor.as_ref().and_then(|visitor| visitor.id().cloned()),
+            None => self.client.user_id(),
+        };
+        let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        ConnectionInfo {
+            id: ConnectionId(self.key),
+            user,
+            kind: self.kind(),
+            since: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            channels: self.subscriptions.len(),
+            waiting_bytes: self.outbox.bytes(),
+        }
+    }
+
+    fn kind(&self) -> ConnectionKind {
+        match (&self.transport, self.wire) {
+            (Transport::WebSocket(_), Wire::Json) => ConnectionKind::Websocket,
+            (Transport::WebSocket(_), _) => ConnectionKind::SocketioWebsocket,
+            (Transport::Polling(_), _) => ConnectionKind::SocketioPolling,
+            (Transport::Stream(_) | Transport::BareStream { .. }, _) => ConnectionKind::Sse,
+            (Transport::Waiter(_), _) => ConnectionKind::Poll,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_read_as_it_is_written() {
+        let id = ConnectionId(Key {
+            shard: 1,
+            index: 20,
+            generation: 300,
+        });
+        assert_eq!(id.to_string(), "1.20.300");
+        assert_eq!(id.to_string().parse::<ConnectionId>().unwrap(), id);
+        for text in [
+            "",
+            "1",
+            "1.2",
+            "1.2.3.4",
+            "65536.1.1",
+            "1.2.x",
+            "-1.2.3",
+            "1.2.4294967296",
+        ] {
+            assert!(text.parse::<ConnectionId>().is_err(), "{text}");
+        }
+    }
+}
