@@ -1,6 +1,7 @@
 // The `tidings` server: tokens, origins, namespaces (PRODUCT.md, "Auth").
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Client, newest } from "./lib/clients.mjs";
 import { request } from "./lib/http.mjs";
 import { enter, serving, start, startDev, user } from "./lib/server.mjs";
@@ -140,13 +141,58 @@ describe("tokens", { concurrency: true }, () => {
   });
 
   test("at its token's end a WebSocket is closed with 4401, a poll with 1, without a packet of Socket.IO", async () => {
-    const connect = () => `40${JSON.stringify({ token: tokenOf("ann", { exp: now() + 2 }) })}`;
+    const connect = () => `40${JSON.stringify({ token: tokenOf("ann", { exp: now() + 3 }) })}`;
     const socket = await new Socket(server).join(connect());
     const polling = await new Polling(server).join(connect());
-    assert.deepEqual(await socket.end(), { before: [], code: 4401, reason: "" });
-    // whether or not it ended before this poll
-    assert.deepEqual((await polling.poll()).filter((packet) => packet !== "6"), ["1"]);
+    assert.deepEqual(await socket.end(), { before: ['42["expiring",{}]'], code: 4401, reason: "" });
+    const packets = [];
+    while (packets.at(-1) !== "1") packets.push(...(await polling.poll()));
+    assert.deepEqual(packets.filter((packet) => packet !== "6"), ['42["expiring",{}]', "1"]);
     assert.ok(await polling.gone());
+  });
+
+  test("a fresh token in band: the client is warned, shows it, and stays", async () => {
+    const exp = now() + 3;
+    const ann = await enter(server, "ann", { token: tokenOf("ann", { exp }) });
+    assert.equal((await ann.ask("subscribe", "open:fresh")).ok, true);
+    assert.deepEqual((await ann.sawEvent("expiring")).args, [{}]);
+    assert.deepEqual(await ann.ask("auth", tokenOf("ann")), { ok: true });
+    await sleep(exp * 1000 + 1500 - Date.now());
+    assert.equal(ann.socket.connected, true);
+    await ann.ask("publish", "open:fresh", "still", 1);
+    assert.equal((await ann.sawEvent("still")).args[1].user, "ann");
+    ann.close();
+  });
+
+  test("a fresh token drops what it does not grant, and keeps the rest", async () => {
+    const grants = (...subscribe) => ({ channels: { subscribe, publish: ["room:*"] } });
+    const ann = await enter(server, "ann", { claims: grants("room:fresh1", "room:fresh2") });
+    await ann.ask("subscribe", ["room:fresh1", "room:fresh2", "open:fresh"]);
+    const fresh = tokenOf("ann", { ...grants("room:fresh2"), info: { name: "Ann" } });
+    assert.deepEqual(await ann.ask("auth", fresh), { ok: true });
+    for (const room of ["room:fresh1", "room:fresh2"]) await ann.ask("publish", room, "to", room);
+    assert.deepEqual((await ann.sawEvent("to")).args[0], "room:fresh2");
+    assert.equal((await ann.ask("subscribe", "room:fresh1")).code, "forbidden");
+    assert.ok(!ann.records.some((record) => record.event === "to" && record.args[0] === "room:fresh1"));
+    ann.close();
+  });
+
+  test("a fresh token that is refused changes nothing", async () => {
+    const ann = await enter(server, "ann");
+    for (const [token, code] of [
+      [tokenOf("bob"), "unauthenticated"],
+      ["nonsense", "unauthenticated"],
+      [7, "bad_request"],
+      [undefined, "bad_request"],
+      [sign({ sub: "ann", exp: now() - 120 }), "token_expired"],
+      [sign({ sub: "ann", exp: now() + 60 }, { secret: "another secret" }), "token_signature"],
+    ]) {
+      const answer = await ann.ask("auth", ...(token === undefined ? [] : [token]));
+      assert.equal(answer.ok, false);
+      assert.equal(answer.code, code, JSON.stringify(answer));
+    }
+    assert.equal((await ann.ask("subscribe", "open:unchanged")).ok, true);
+    ann.close();
   });
 
   test("one that ends in the year 9999, or later", async () => {

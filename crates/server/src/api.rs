@@ -5,12 +5,16 @@
 mod batch;
 mod body;
 mod channels;
+mod connections;
 pub(crate) mod history;
 pub(crate) mod keys;
 mod parameters;
 mod publish;
+mod tokens;
+mod users;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderMap, header};
@@ -18,9 +22,13 @@ use axum::routing::{get, post};
 use tidings::{Code, Error, Io, Result};
 
 use crate::access::Access;
-use crate::client::Door;
+use crate::client::{Client, Door};
 use crate::config::Config;
+use crate::revocations::Revocations;
 use keys::{ApiKey, ApiKeys};
+
+/// When it is looked again for whose token was checked just before it was revoked, and who has come in since.
+const LATE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30)];
 
 /// What the API works with.
 struct Api {
@@ -28,6 +36,7 @@ struct Api {
     keys: ApiKeys,
     door: Arc<Door>,
     access: Arc<Access>,
+    revocations: Arc<Revocations>,
     /// The longest body of a publish.
     message_bytes: usize,
     /// Binary values of an event's data.
@@ -35,13 +44,20 @@ struct Api {
 }
 
 /// The routes. Pages of allowed origins may call history, the rest is for back ends.
-pub(crate) fn routes(config: &Config, io: &Io, door: &Arc<Door>, access: &Arc<Access>) -> Router {
+pub(crate) fn routes(
+    config: &Config,
+    io: &Io,
+    door: &Arc<Door>,
+    access: &Arc<Access>,
+    revocations: Arc<Revocations>,
+) -> Router {
     let or_none = |limit: usize| if limit == 0 { usize::MAX } else { limit };
     let api = Arc::new(Api {
         io: io.clone(),
         keys: ApiKeys::new(config.api.key.as_ref(), &config.api.keys),
         door: Arc::clone(door),
         access: Arc::clone(access),
+        revocations,
         message_bytes: or_none(config.limits.message_bytes),
         attachments: or_none(config.limits.attachments),
     });
@@ -53,6 +69,13 @@ pub(crate) fn routes(config: &Config, io: &Io, door: &Arc<Door>, access: &Arc<Ac
         .route("/api/v1/publish", post(publish::publish))
         .route("/api/v1/batch", post(batch::batch))
         .route("/api/v1/channels", get(channels::channels))
+        .route("/api/v1/users/{user}/connections", get(users::connections))
+        .route("/api/v1/users/{user}/disconnect", post(users::disconnect))
+        .route("/api/v1/tokens/{jti}/revoke", post(tokens::revoke))
+        .route(
+            "/api/v1/connections/{connection}/disconnect",
+            post(connections::disconnect),
+        )
         .with_state(api)
         .merge(io.for_allowed_origins(for_pages))
 }
@@ -90,6 +113,42 @@ impl Api {
         Err(Error::forbidden(
             "this API key may not read: it lacks the scope \"read\"",
         ))
+    }
+
+    /// The key that a request shows, which must be one that may change who is connected.
+    ///
+    /// # Errors
+    /// As [`Api::key`]; `forbidden` when it may not.
+    fn admin_key(&self, headers: &HeaderMap) -> Result<&ApiKey> {
+        let key = self.key(headers)?;
+        if key.may_administer() {
+            return Ok(key);
+        }
+        tracing::debug!(key = key.name(), "an API key without the scope \"admin\" was shown");
+        Err(Error::forbidden(
+            "this API key may not look after users and connections: it lacks the scope \"admin\"",
+        ))
+    }
+
+    /// Revokes, on a thread that may wait for the disk, and then sends those away whose tokens hold no more. Answers how many. It is
+    /// done to its end also when nobody waits for the answer.
+    async fn revoke(&self, revoke: impl FnOnce(&Revocations) -> Result<()> + Send + 'static) -> Result<usize> {
+        let (io, revocations) = (self.io.clone(), Arc::clone(&self.revocations));
+        let whole = tokio::spawn(async move {
+            let of_disk = Arc::clone(&revocations);
+            let outcome = tokio::task::spawn_blocking(move || revoke(&of_disk)).await?;
+            // Also when it could not be kept: it holds now.
+            let is_revoked = move |client: &Client| client.claims().is_some_and(|claims| revocations.cover(&claims));
+            let count = io.connections(is_revoked.clone()).disconnect().await;
+            tokio::spawn(async move {
+                for pause in LATE {
+                    tokio::time::sleep(pause).await;
+                    io.connections(is_revoked.clone()).disconnect().await;
+                }
+            });
+            outcome.map(|()| count)
+        });
+        whole.await?
     }
 }
 

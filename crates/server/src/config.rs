@@ -12,6 +12,7 @@ mod history;
 mod keys;
 mod limits;
 mod network;
+mod on;
 mod origin;
 mod problem;
 mod secret;
@@ -36,6 +37,7 @@ pub(crate) use problem::{ConfigError, Problem, Problems};
 
 use tidings::Tls;
 
+use crate::on::On;
 use crate::rules::Rules;
 use crate::token::{Secret, SecretError};
 use document::{Node, Origin, Table, Value};
@@ -91,6 +93,8 @@ pub(crate) struct Config {
     pub(crate) admin_listen: Option<SocketAddr>,
     /// Who may do what in which channel.
     pub(crate) rules: Rules,
+    /// What clients' events do.
+    pub(crate) on: Vec<On>,
     /// What a client may cost.
     pub(crate) limits: Limits,
     /// How clients are spoken to over TLS; none is for plain HTTP. The admin address is plain always.
@@ -170,6 +174,7 @@ impl Config {
         );
         let tls = top.table("tls");
         let channels = top.tables("channels");
+        let on = top.tables("on");
         top.finish();
 
         let mut section = Section::new("admin.", &keys::ADMIN, admin, problems);
@@ -196,6 +201,7 @@ impl Config {
             api: Api::read(api, places, problems),
             admin_listen: admin_listen.unwrap_or(Some(ADMIN_LISTEN)),
             rules: if dev && rules.is_empty() { Rules::dev() } else { rules },
+            on: on::read(on, problems),
             limits: Limits::read(limits, problems),
             tls: tls::read(tls, folder, problems),
         }

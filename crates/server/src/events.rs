@@ -2,7 +2,9 @@
 //! `{ok: false, code, message}` for what it refuses, which then has changed nothing.
 
 mod arguments;
+mod auth;
 mod history;
+mod on;
 mod presence;
 mod publish;
 mod subscribe;
@@ -11,13 +13,17 @@ mod unsubscribe;
 use serde::Deserialize;
 use tidings::{Code, Error, EventId, Io, Result};
 
-/// Handles all of them.
-pub(crate) fn register(io: &Io) {
+use crate::on::On;
+
+/// Handles all of them, and those of `[[on]]`.
+pub(crate) fn register(io: &Io, rules: &[On]) {
+    on::register(io, rules);
     io.on("subscribe", subscribe::subscribe);
     io.on("unsubscribe", unsubscribe::unsubscribe);
     io.on("publish", publish::publish);
     io.on("history", history::history);
     io.on("presence", presence::presence);
+    io.on("auth", auth::auth);
 }
 
 /// One channel, or several.

@@ -3,6 +3,7 @@
 use std::future::{Future, IntoFuture as _};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, anyhow, bail};
@@ -14,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::cli::{Exit, Failure, Serve};
 use crate::config::{ADMIN_LISTEN, Config, Environment, Limits, Sources};
-use crate::token::{NewToken, sign};
+use crate::token::{KeySet, NewToken, Source, sign};
 use crate::{demo, health, log, loopback, problem, setup};
 
 /// How long the token of `--dev` holds: for as long as anybody tries something out.
@@ -45,7 +46,8 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     let listener = listen(config.listen, "another address, with --listen or `listen`").await?;
     let address = listener.local_addr()?;
     let admin = listen_for_admin(config).await?;
-    let (io, api) = setup::server(config)?;
+    let keys = follow_keys(config).await;
+    let (io, api) = setup::server(config, keys)?;
 
     if let Some(admin) = admin {
         let app = app(config, health::routes(&io));
@@ -79,6 +81,21 @@ async fn run(config: &Config) -> anyhow::Result<()> {
         () = within(config.drain, drained) => Ok(()),
         signal = signals.next() => Err(anyhow!("{signal} once more: clients were cut off")),
     }
+}
+
+/// The keys that change at any time, as they are now, and from now on.
+async fn follow_keys(config: &Config) -> Option<Arc<KeySet>> {
+    let source = config.auth.jwks.clone()?;
+    if let Source::Url(url) = &source
+        && !url.is_secure()
+    {
+        tracing::warn!(%url, "the keys of tokens come over plain HTTP: whoever is on the way can make tokens");
+    }
+    let keys = Arc::new(KeySet::new(source, config.data.as_deref()));
+    keys.begin().await;
+    let followed = Arc::clone(&keys);
+    tokio::spawn(async move { followed.follow().await });
+    Some(keys)
 }
 
 /// What clients find.

@@ -11,17 +11,21 @@ use crate::api;
 use crate::client::{self, Door};
 use crate::config::{Config, Limits};
 use crate::events;
+use crate::revocations::Revocations;
 use crate::rules::History;
+use crate::token::KeySet;
 
-/// The server, and the routes of its API.
+/// The server, and the routes of its API. `keys` are those of the configuration's `jwks`.
 ///
 /// # Errors
 /// When the store can't be opened, or the system has no thread or file descriptor left.
-pub(crate) fn server(config: &Config) -> anyhow::Result<(Io, Router)> {
+pub(crate) fn server(config: &Config, keys: Option<Arc<KeySet>>) -> anyhow::Result<(Io, Router)> {
     let access = Arc::new(Access {
         rules: config.rules.clone(),
         subscriptions_max: config.limits.subscriptions,
     });
+    let revocations = Arc::new(Revocations::default());
+    let door = Arc::new(Door::new(config, keys, Arc::clone(&revocations)));
     let mut builder = Tidings::builder()
         .origin_setting("allowed_origins")
         .limits(limits(&config.limits))
@@ -30,7 +34,8 @@ pub(crate) fn server(config: &Config) -> anyhow::Result<(Io, Router)> {
         .recovery(Recovery::default().window(session(&config.limits)))
         .report_errors(true)
         .forget_headers()
-        .state(Arc::clone(&access));
+        .state(Arc::clone(&access))
+        .state(Arc::clone(&door));
     for origin in &config.allowed_origins {
         builder = builder.allowed_origin(origin);
     }
@@ -51,14 +56,17 @@ pub(crate) fn server(config: &Config) -> anyhow::Result<(Io, Router)> {
             .history(move |channel| rules.history(channel).map(retention));
     }
     let io = builder.try_build()?;
-    let door = Arc::new(Door::new(config));
+    if let Some(folder) = &config.data {
+        // Only now: the store has seen to it that nobody else uses the folder.
+        revocations.keep_in(folder)?;
+    }
     client::register(&io, &door, &access);
-    events::register(&io);
+    events::register(&io, &config.on);
     io.on_error(|socket, error| match error.source() {
         Some(_) => tracing::error!(socket, %error, "an event could not be handled"),
         None => tracing::debug!(socket, %error, "an event was refused"),
     });
-    let api = api::routes(config, &io, &door, &access);
+    let api = api::routes(config, &io, &door, &access, revocations);
     Ok((io, api))
 }
 

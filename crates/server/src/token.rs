@@ -1,8 +1,11 @@
 //! Tokens: who a client is and what it may do, signed by the back end.
 //!
-//! A token is a JWT (RFC 7519) signed with HMAC (RFC 7518 section 3.2). [`Verifier`] checks one, [`sign()`] makes one.
+//! A token is a JWT (RFC 7519), signed with a shared secret or with the private half of a pair (RFC 7518 section 3.1).
+//! [`Verifier`] checks one with the [`Key`]s it has, [`sign()`] makes one with a secret.
 //! No error here ever holds a token, or a part of one that a reader could use.
 
+mod key;
+mod key_set;
 mod secret;
 mod sign;
 mod verify;
@@ -12,6 +15,8 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub(crate) use key::{Key, PublicKind};
+pub(crate) use key_set::{KeySet, Source, Url, parse as parse_key_set, read_file as read_key_set};
 pub(crate) use secret::{Secret, SecretError};
 pub(crate) use sign::{NewToken, sign};
 pub(crate) use verify::{Verifier, VerifierOptions};
@@ -77,11 +82,6 @@ impl Claims {
     pub(crate) fn end(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.exp)
     }
-
-    /// How long it still holds; zero once it has ended.
-    pub(crate) fn remaining(&self, now: SystemTime) -> Duration {
-        self.end().duration_since(now).unwrap_or(Duration::ZERO)
-    }
 }
 
 /// Why a token is refused. The message is for the client; [`TokenError::code`] is what programs look at.
@@ -99,9 +99,15 @@ pub(crate) enum TokenError {
     /// Signed with another key, or changed since.
     #[error("the token's signature does not match this server's key")]
     Signature,
-    /// Another algorithm than the key's.
-    #[error("the token's algorithm is none of HS256, HS384 and HS512, which go with this server's key")]
-    Algorithm,
+    /// Signed with a key that is none of those there are.
+    #[error("the token is signed with a key that is none of this server's")]
+    UnknownKey,
+    /// The keys could not be read yet.
+    #[error("this server could not read the keys of tokens yet; try again")]
+    NoKeys,
+    /// Another algorithm than those of the keys.
+    #[error("the token's algorithm is none of those that go with this server's keys: {0}")]
+    Algorithm(String),
     /// `aud` names somebody else, or nobody where it must.
     #[error("the token is not for this server: its `aud` has none of the names in `[auth] audience`")]
     Audience,
@@ -117,8 +123,9 @@ impl TokenError {
             TokenError::Unusable(_) => "unauthenticated",
             TokenError::Expired => "token_expired",
             TokenError::NotYetValid => "token_not_yet_valid",
-            TokenError::Signature => "token_signature",
-            TokenError::Algorithm => "token_algorithm",
+            TokenError::Signature | TokenError::UnknownKey => "token_signature",
+            TokenError::NoKeys => "unavailable",
+            TokenError::Algorithm(_) => "token_algorithm",
             TokenError::Audience => "token_audience",
             TokenError::Issuer => "token_issuer",
         }

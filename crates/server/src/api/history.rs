@@ -30,7 +30,7 @@ pub(super) async fn history(
 ) -> Result<impl IntoResponse> {
     let Path(channel) = channel.map_err(|_| Error::new("the channel's name in the path is not UTF-8"))?;
     let request = request.map(drop);
-    authorize(&api, &request, &channel)?;
+    authorize(&api, &request, &channel).await?;
     let query = request.uri().query().unwrap_or_default();
     let [before, after, limit] = parameters::named(query, ["before", "after", "limit"])?;
     let mut page = api
@@ -51,13 +51,13 @@ pub(super) async fn history(
 }
 
 /// Whether who asks may read the channel.
-fn authorize(api: &Api, request: &Request<()>, channel: &str) -> Result<()> {
+async fn authorize(api: &Api, request: &Request<()>, channel: &str) -> Result<()> {
     let headers = request.headers();
     if bearer(headers).is_some_and(|shown| api.keys.find(shown).is_some()) {
         api.reading_key(headers)?;
         return check_name(channel);
     }
-    let claims = api.door.check(&api.io.handshake(request))?;
+    let claims = api.door.check(&api.io.handshake(request)).await?;
     api.access
         .check_for_socket(&api.io, Action::History, channel, claims.as_ref())
         .map(drop)

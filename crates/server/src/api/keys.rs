@@ -118,6 +118,11 @@ impl ApiKey {
         self.scopes.may_publish(channel)
     }
 
+    /// Whether it may look after users and connections.
+    pub(crate) fn may_administer(&self) -> bool {
+        self.scopes.0.contains(&Scope::Admin)
+    }
+
     /// Whether it may see channels and their history.
     pub(crate) fn may_read(&self) -> bool {
         self.scopes.0.contains(&Scope::Read)

@@ -1,6 +1,5 @@
 //! A server at a URL, for the commands that talk to one.
 
-mod connect;
 mod refusal;
 
 use std::path::PathBuf;
@@ -21,7 +20,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 pub(super) use refusal::Refusal;
 
 use super::{Exit, Failure};
-use connect::{Connector, Stream};
+use crate::connect::{Connector, Stream};
 
 /// How long a server may take to answer a request that it does not have to wait for.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -152,7 +151,8 @@ impl Remote {
         }
         Ok(Self {
             base: server.url.clone(),
-            connector: Connector::new(server.url.secure, server.ca.as_deref()).map_err(usage)?,
+            connector: Connector::new(server.url.secure, server.ca.as_deref())
+                .map_err(|problem| usage(format!("--ca {problem}")))?,
             authorization,
         })
     }

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use parking_lot::RwLock;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::value::to_raw_value;
 use tidings::{Code, Error, Handshake, Result};
 
 use super::seats::Seats;
-use super::{Client, User};
+use super::{Client, Credential, User};
 use crate::config::Config;
-use crate::token::{Claims, Verifier};
+use crate::revocations::Revocations;
+use crate::token::{Claims, KeySet, Verifier};
 
 /// Decides who comes in.
 pub(crate) struct Door {
@@ -18,15 +19,17 @@ pub(crate) struct Door {
     /// Whether who has no token may come in too.
     anonymous: bool,
     seats: Arc<Seats>,
+    revocations: Arc<Revocations>,
 }
 
 impl Door {
-    /// The door of a configuration.
-    pub(crate) fn new(config: &Config) -> Self {
+    /// The door of a configuration. `set` are the keys of its `jwks`.
+    pub(crate) fn new(config: &Config, set: Option<Arc<KeySet>>, revocations: Arc<Revocations>) -> Self {
         Self {
-            verifier: Verifier::new(config.auth.verifier_options()),
+            verifier: Verifier::new(config.auth.verifier_options()).with_set(set),
             anonymous: config.auth.anonymous,
             seats: Arc::new(Seats::new(config.limits.connections_per_user)),
+            revocations,
         }
     }
 
@@ -34,8 +37,8 @@ impl Door {
     ///
     /// # Errors
     /// As [`Door::check`]; `too_many_connections` when its user has no seat left.
-    pub(crate) fn admit(&self, handshake: &Handshake) -> Result<Client> {
-        let Some(claims) = self.check(handshake)? else {
+    pub(crate) async fn admit(&self, handshake: &Handshake) -> Result<Client> {
+        let Some(claims) = self.check(handshake).await? else {
             return Ok(Client::new(None));
         };
         let sub: Arc<str> = Arc::from(claims.sub.as_str());
@@ -45,11 +48,9 @@ impl Door {
                 "this user has as many connections as one may have",
             )
         })?;
-        let info = claims.info.as_ref().map(to_raw_value).transpose()?;
         Ok(Client::new(Some(User {
             sub,
-            info: info.map(Arc::from),
-            claims,
+            credential: RwLock::new(Credential::of(claims)?),
             _seat: seat,
         })))
     }
@@ -58,16 +59,35 @@ impl Door {
     ///
     /// # Errors
     /// With the code of what is wrong with the token.
-    pub(crate) fn check(&self, handshake: &Handshake) -> Result<Option<Claims>> {
+    pub(crate) async fn check(&self, handshake: &Handshake) -> Result<Option<Claims>> {
         let token = match handshake.token() {
             Ok(token) => token,
             Err(_) if self.anonymous && !shows_something(handshake) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let claims = self.verifier.verify(token);
-        claims
-            .map(Some)
-            .map_err(|error| Error::with_code(error.code(), error.to_string()))
+        self.claims(token).await.map(Some)
+    }
+
+    /// What a token claims.
+    ///
+    /// # Errors
+    /// With the code of what is wrong with it.
+    pub(crate) async fn claims(&self, token: &str) -> Result<Claims> {
+        let claims = self.verifier.verify(token).await;
+        let claims = claims.map_err(|error| Error::with_code(error.code(), error.to_string()))?;
+        self.check_revocation(&claims)?;
+        Ok(claims)
+    }
+
+    /// Whether a token that was checked still holds.
+    ///
+    /// # Errors
+    /// `unauthenticated` when it was revoked.
+    pub(crate) fn check_revocation(&self, claims: &Claims) -> Result<()> {
+        match self.revocations.cover(claims) {
+            true => Err(Error::unauthenticated("the token has been revoked")),
+            false => Ok(()),
+        }
     }
 }
 

@@ -53,6 +53,11 @@ impl Subscriptions {
         Some(present)
     }
 
+    /// Their names.
+    pub(crate) fn channels(&self) -> Vec<Box<str>> {
+        self.channels.keys().cloned().collect()
+    }
+
     /// Forgets all; answers those in which the client was present.
     pub(super) fn take_present(&mut self) -> Vec<Box<str>> {
         self.asked = 0;

@@ -1,13 +1,13 @@
 //! The keys of `--dev`: made at random where none is configured, and kept in `data` when there is such a folder, so
 //! that tokens hold after a restart.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io;
+use std::path::Path;
 
 use super::document::{self, Node, Origin, Table, Value};
 use super::{Config, ConfigError};
+use crate::private_file;
 use crate::token::{Secret, SecretError};
 
 /// The files in `data`.
@@ -52,14 +52,12 @@ impl Made {
     /// Replaces those that were made up by those of the last time, where there is a folder for them.
     pub(super) fn keep(&self, config: &mut Config) -> Result<(), ConfigError> {
         let Some(folder) = &config.data else { return Ok(()) };
-        let keys = [
-            (self.token_key, TOKEN_KEY_FILE, &mut config.auth.secret),
-            (self.api_key, API_KEY_FILE, &mut config.api.key),
-        ];
-        for (is_made, name, secret) in keys {
-            if let Some(secret) = secret.as_mut().filter(|_| is_made) {
-                *secret = kept(folder, name, secret)?;
-            }
+        if let Some(made) = config.auth.secret.as_ref().filter(|_| self.token_key) {
+            let secret = kept(folder, TOKEN_KEY_FILE, made)?;
+            config.auth.replace_secret(secret);
+        }
+        if let Some(made) = config.api.key.as_mut().filter(|_| self.api_key) {
+            *made = kept(folder, API_KEY_FILE, made)?;
         }
         Ok(())
     }
@@ -75,7 +73,7 @@ fn kept(folder: &Path, name: &str, new: &Secret) -> Result<Secret, ConfigError> 
     let bytes = match fs::read(&file) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            write(folder, &file, new.bytes()).map_err(failed)?;
+            private_file::write(&file, &[new.bytes(), b"\n"].concat()).map_err(failed)?;
             return Ok(new.clone());
         }
         Err(error) => return Err(failed(error)),
@@ -89,31 +87,11 @@ fn kept(folder: &Path, name: &str, new: &Secret) -> Result<Secret, ConfigError> 
     }
 }
 
-/// Whole or not at all, and for nobody else to read.
-fn write(folder: &Path, file: &Path, bytes: &[u8]) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let mut unfinished = PathBuf::from(file);
-    unfinished.set_extension(format!("{}.new", std::process::id()));
-    let mut writer = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&unfinished)?;
-    let written = writer
-        .write_all(bytes)
-        .and_then(|()| writer.write_all(b"\n"))
-        .and_then(|()| writer.sync_all());
-    written.and_then(|()| fs::rename(&unfinished, file)).inspect_err(|_| {
-        // What could not be written is of no use; the error is told anyway.
-        let _ = fs::remove_file(&unfinished);
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
+    use std::path::PathBuf;
 
     /// A folder that is gone when the test ends.
     struct Folder(PathBuf);

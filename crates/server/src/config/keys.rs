@@ -23,16 +23,34 @@ pub(super) const TOP: Keys = Keys {
         "api",
         "admin",
         "channels",
+        "on",
         "limits",
         "tls",
     ],
-    later: &["on", "hooks", "broker"],
+    later: &["hooks", "broker"],
 };
 
 pub(super) const AUTH: Keys = Keys {
     table: "[auth]",
-    known: &["hs256", "audience", "issuer", "anonymous", "cookie"],
-    later: &["rs256", "es256", "eddsa", "jwks"],
+    known: &[
+        "hs256",
+        "rs256",
+        "es256",
+        "eddsa",
+        "jwks",
+        "audience",
+        "issuer",
+        "anonymous",
+        "cookie",
+    ],
+    later: &[],
+};
+
+/// The keys of `jwks = { … }`.
+pub(super) const JWKS: Keys = Keys {
+    table: "{ … }",
+    known: &["file", "url", "ca"],
+    later: &[],
 };
 
 /// The keys of a secret, `hs256 = { … }`.
@@ -65,6 +83,12 @@ pub(super) const CHANNELS: Keys = Keys {
     table: "[[channels]]",
     known: &["match", "history", "subscribe", "publish", "presence"],
     later: &["slow", "conflate", "throttle", "debounce"],
+};
+
+pub(super) const ON: Keys = Keys {
+    table: "[[on]]",
+    known: &["event", "to", "key", "volatile"],
+    later: &[],
 };
 
 /// The keys of `history = { … }`.
@@ -100,7 +124,7 @@ pub(super) const TLS: Keys = Keys {
 };
 
 /// All tables that can be named in the file.
-pub(super) const TABLES: [&Keys; 8] = [&TOP, &AUTH, &API, &API_KEY, &ADMIN, &CHANNELS, &LIMITS, &TLS];
+pub(super) const TABLES: [&Keys; 9] = [&TOP, &AUTH, &API, &API_KEY, &ADMIN, &CHANNELS, &ON, &LIMITS, &TLS];
 
 impl Keys {
     fn all(&self) -> impl Iterator<Item = &'static str> {

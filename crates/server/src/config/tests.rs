@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::api::keys::ApiKeys;
+use crate::on::On;
 use crate::rules::{Action, History, Policy, Rule};
 use crate::token::Verifier;
 

@@ -2,6 +2,7 @@
 //! needs the server's hand.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -61,7 +62,7 @@ fn user_of(verifier: &Verifier, headers: &HeaderMap) -> Result<Claims, Problem> 
         .map(|(_, token)| token.trim())
         .ok_or_else(|| Problem::new(Code::Unauthenticated, "`Authorization: Bearer` must have a token"))?;
     verifier
-        .verify(token)
+        .verify_at(token, SystemTime::now())
         .map_err(|error| Problem::new(code_named(error.code()), error.to_string()))
 }
 
@@ -92,10 +93,7 @@ mod tests {
 
     #[test]
     fn who_has_no_good_token_sends_nothing() {
-        let auth = |key| Auth {
-            secret: Some(Secret::new(&[key; 32]).unwrap()),
-            ..Auth::default()
-        };
+        let auth = |key| Auth::of_secret(Secret::new(&[key; 32]).unwrap());
         let verifier = Verifier::new(auth(b'k').verifier_options());
         let token = make(&auth(b'k'), "Björk").unwrap();
         let code = |authorization: Option<String>| {

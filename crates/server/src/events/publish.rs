@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tidings::{Event, EventId, Io, Raw, Result, Socket, State};
+use tidings::{Emitted, Event, EventId, Io, Raw, Result, Socket, State};
 
 use super::arguments::Arguments;
 use crate::access::Access;
@@ -44,7 +44,7 @@ pub(super) async fn publish(
     let data = arguments.next_raw();
     let options: Options = arguments.options()?;
     let client = socket.user();
-    access.check_for_socket(&io, Action::Publish, &channel, client.claims())?;
+    access.check_for_socket(&io, Action::Publish, &channel, client.claims().as_deref())?;
     let mut to = io.to(&channel);
     if let Some(user) = &client.user {
         to = to.publisher(Arc::clone(&user.sub));
@@ -56,7 +56,12 @@ pub(super) async fn publish(
         to = to.key(key);
     }
     let data = data.as_deref().unwrap_or(RawValue::NULL);
-    let receipt = to.emit(&name, Raw::new(data, event.attachments())).receipt().await?;
+    answer(to.emit(&name, Raw::new(data, event.attachments()))).await
+}
+
+/// The answer to a publish, once it is kept.
+pub(super) async fn answer(emitted: Emitted) -> Result<Answer> {
+    let receipt = emitted.receipt().await?;
     Ok(Answer {
         ok: true,
         id: receipt.map(|receipt| receipt.id),

@@ -43,7 +43,7 @@ pub(super) async fn subscribe(
     let client = socket.user();
     let decisions = channels
         .iter()
-        .map(|channel| access.check_for_socket(&io, Action::Subscribe, channel, client.claims()))
+        .map(|channel| access.check_for_socket(&io, Action::Subscribe, channel, client.claims().as_deref()))
         .collect::<Result<Vec<_>>>()?;
     if !client
         .subscriptions
@@ -63,7 +63,7 @@ pub(super) async fn subscribe(
         }
         new.push(channel);
         if let Some(user) = present {
-            io.presence().enter(channel, &user.sub, user.info.clone())?;
+            io.presence().enter(channel, &user.sub, user.info())?;
         }
     }
     let cursor = match since {

@@ -19,15 +19,20 @@ pub(super) async fn unsubscribe(socket: Socket<Client>, io: Io, mut arguments: A
     let channels = arguments.next::<Channels>(Channels::EXPECTED)?.into_list();
     arguments.end()?;
     channels.iter().try_for_each(|channel| check_name(channel))?;
-    let client = socket.user();
     for channel in &channels {
-        let Some(was_present) = client.subscriptions.lock().remove(channel) else {
-            continue;
-        };
-        socket.leave(channel);
-        if let Some(user) = client.user.as_ref().filter(|_| was_present) {
-            io.presence().leave(channel, &user.sub);
-        }
+        end_subscription(&socket, &io, channel);
     }
     Ok(Unsubscribed { ok: true })
+}
+
+/// Nothing more comes to the client from there, and it is no more present in it.
+pub(super) fn end_subscription(socket: &Socket<Client>, io: &Io, channel: &str) {
+    let client = socket.user();
+    let Some(was_present) = client.subscriptions.lock().remove(channel) else {
+        return;
+    };
+    socket.leave(channel);
+    if let Some(user) = client.user.as_ref().filter(|_| was_present) {
+        io.presence().leave(channel, &user.sub);
+    }
 }

@@ -87,7 +87,7 @@ pub(crate) fn sign(secret: &Secret, token: &NewToken, now: SystemTime) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::{Verifier, VerifierOptions};
+    use crate::token::{Key, Verifier, VerifierOptions};
 
     fn secret() -> Secret {
         Secret::new(&[b'k'; 32]).unwrap()
@@ -107,7 +107,7 @@ mod tests {
         };
         let text = sign(&secret(), &token, now).unwrap();
         let options = VerifierOptions {
-            secret: Some(secret()),
+            keys: vec![Key::hmac(&secret())],
             audience: vec!["chat".to_owned()],
             issuer: vec!["shop".to_owned()],
         };

@@ -1,22 +1,18 @@
-//! Checking tokens. The algorithm belongs to the key, not to the token: one for HMAC takes HS256, HS384 and HS512 and
-//! nothing else, so neither `none` nor a public key passed off as a secret gets in (RFC 8725 sections 2.1 and 3.1).
+//! Checking tokens: the signature by one of the keys, then what is claimed.
 
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use serde_json::{Map, Value};
 
-use super::{Claims, Grants, INFO_BYTES_MAX, LEEWAY_S, Secret, TOKEN_BYTES_MAX, TokenError, user_problem};
+use super::{Claims, Grants, INFO_BYTES_MAX, Key, KeySet, LEEWAY_S, TOKEN_BYTES_MAX, TokenError, user_problem};
 use crate::rules::Pattern;
-
-/// The algorithms that go with a shared secret, as the token's header names them.
-const HMAC: [&str; 3] = ["HS256", "HS384", "HS512"];
 
 /// The end of the year 9999: a later `exp` counts as this one, so that no sum with it overflows.
 const EXP_MAX_S: u64 = 253_402_300_799;
@@ -24,8 +20,8 @@ const EXP_MAX_S: u64 = 253_402_300_799;
 /// What tokens are checked against.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct VerifierOptions {
-    /// The secret they are signed with; without one, none is accepted.
-    pub(crate) secret: Option<Secret>,
+    /// The keys, one of which must have signed them; without one, none is accepted.
+    pub(crate) keys: Vec<Key>,
     /// The names one of which `aud` must hold; when empty, a token that has an `aud` is refused (RFC 7519
     /// section 4.1.3).
     pub(crate) audience: Vec<String>,
@@ -35,37 +31,41 @@ pub(crate) struct VerifierOptions {
 
 /// Checks tokens.
 pub(crate) struct Verifier {
-    key: Option<DecodingKey>,
-    validation: Validation,
-    audience: Vec<String>,
-    issuer: Vec<String>,
+    options: VerifierOptions,
+    /// Keys that come and go.
+    set: Option<Arc<KeySet>>,
+}
+
+/// What a token's header says of its signature.
+struct Head {
+    algorithm: Algorithm,
+    key_id: Option<String>,
 }
 
 impl Verifier {
     /// A verifier for these keys and names.
     pub(crate) fn new(options: VerifierOptions) -> Self {
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.algorithms = vec![Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
-        // The library checks the signature; what the claims must say is below, with the clock as an argument and one
-        // error for each reason.
-        validation.required_spec_claims.clear();
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        validation.validate_aud = false;
-        Self {
-            key: options.secret.map(|secret| DecodingKey::from_secret(secret.bytes())),
-            validation,
-            audience: options.audience,
-            issuer: options.issuer,
-        }
+        Self { options, set: None }
     }
 
-    /// Checks a token as of now.
+    /// The same with the keys of a set, beside those it has.
+    pub(crate) fn with_set(mut self, set: Option<Arc<KeySet>>) -> Self {
+        self.set = set;
+        self
+    }
+
+    /// Checks a token as of now. Where a key is not among those of the set, it is looked whether it has come in the meantime.
     ///
     /// # Errors
     /// As [`Verifier::verify_at`].
-    pub(crate) fn verify(&self, token: &str) -> Result<Claims, TokenError> {
-        self.verify_at(token, SystemTime::now())
+    pub(crate) async fn verify(&self, token: &str) -> Result<Claims, TokenError> {
+        let outcome = self.verify_at(token, SystemTime::now());
+        match (&outcome, &self.set) {
+            (Err(TokenError::UnknownKey | TokenError::NoKeys), Some(set)) if set.look_again().await => {
+                self.verify_at(token, SystemTime::now())
+            }
+            _ => outcome,
+        }
     }
 
     /// Checks a token as of `now`.
@@ -76,12 +76,7 @@ impl Verifier {
     /// # Errors
     /// The first of these that does not hold: a known algorithm, the signature, `exp`, `nbf`, `iss`, `aud`, the rest.
     pub(crate) fn verify_at(&self, token: &str, now: SystemTime) -> Result<Claims, TokenError> {
-        let Some(key) = &self.key else {
-            return Err(unusable("this server accepts no tokens: it has no key in `[auth]`"));
-        };
-        check_head(token)?;
-        let decoded = jsonwebtoken::decode::<Map<String, Value>>(token, key, &self.validation);
-        let claims = decoded.map_err(|error| refusal(error.kind()))?.claims;
+        let claims = self.open(token)?;
         let now_s = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let exp = time(&claims, "exp")?.ok_or_else(|| unusable("the token has no `exp`: a token must have an end"))?;
         if exp <= now_s {
@@ -102,9 +97,52 @@ impl Verifier {
         })
     }
 
+    /// What a token claims, if one of the keys signed it.
+    fn open(&self, token: &str) -> Result<Map<String, Value>, TokenError> {
+        if self.options.keys.is_empty() && self.set.is_none() {
+            return Err(unusable("this server accepts no tokens: it has no key in `[auth]`"));
+        }
+        let (head, is_extended) = Head::read(token)?;
+        let of_set = self.set.as_ref().map(|set| set.keys());
+        // Keys that are configured have no name, and are tried all.
+        let keys = || {
+            let of_set = of_set.iter().flatten().flat_map(|keys| keys.iter());
+            self.options.keys.iter().chain(of_set)
+        };
+        let is_public = head
+            .as_ref()
+            .is_some_and(|head| head.algorithm.family() != AlgorithmFamily::Hmac);
+        let known = head.filter(|head| keys().any(|key| key.algorithms().contains(&head.algorithm)));
+        let Some(head) = known else {
+            return Err(match of_set {
+                Some(None) if is_public => TokenError::NoKeys,
+                Some(Some(_)) if is_public => TokenError::UnknownKey,
+                _ => TokenError::Algorithm(algorithms(keys())),
+            });
+        };
+        // Extensions that must be understood, and aren't: RFC 7515 section 4.1.11.
+        if is_extended {
+            return Err(unusable("the token has a `crit` header, none of which is supported"));
+        }
+        let key_id = head.key_id.as_deref();
+        for key in keys().filter(|key| key.may_have_signed(head.algorithm, key_id)) {
+            match key.open(token) {
+                Err(TokenError::Signature) => {}
+                outcome => return outcome,
+            }
+        }
+        Err(match of_set {
+            Some(None) if is_public => TokenError::NoKeys,
+            // It may be signed with a key that is new.
+            Some(Some(_)) if is_public && !keys().any(|key| key.is_called(key_id)) => TokenError::UnknownKey,
+            _ => TokenError::Signature,
+        })
+    }
+
     fn check_issuer(&self, claims: &Map<String, Value>) -> Result<(), TokenError> {
-        let known = |issuer: &str| self.issuer.iter().any(|name| name == issuer);
-        if self.issuer.is_empty() || claims.get("iss").and_then(Value::as_str).is_some_and(known) {
+        let issuers = &self.options.issuer;
+        let known = |issuer: &str| issuers.iter().any(|name| name == issuer);
+        if issuers.is_empty() || claims.get("iss").and_then(Value::as_str).is_some_and(known) {
             Ok(())
         } else {
             Err(TokenError::Issuer)
@@ -112,13 +150,14 @@ impl Verifier {
     }
 
     fn check_audience(&self, claims: &Map<String, Value>) -> Result<(), TokenError> {
+        let audiences = &self.options.audience;
         let is_ours = |audience: &Value| {
             audience
                 .as_str()
-                .is_some_and(|text| self.audience.iter().any(|name| name == text))
+                .is_some_and(|text| audiences.iter().any(|name| name == text))
         };
         let passes = match claims.get("aud") {
-            None | Some(Value::Null) => self.audience.is_empty(),
+            None | Some(Value::Null) => audiences.is_empty(),
             Some(Value::Array(list)) => list.iter().any(is_ours),
             Some(one) => is_ours(one),
         };
@@ -126,47 +165,44 @@ impl Verifier {
     }
 }
 
-/// Refuses what is no JWT of this key's kind before any signature is computed.
-fn check_head(token: &str) -> Result<(), TokenError> {
-    if token.len() > TOKEN_BYTES_MAX {
-        return Err(unusable("the token is longer than 16384 bytes"));
+impl Head {
+    /// Reads it, before any signature is computed: none where the algorithm is not known; and whether it has extensions.
+    fn read(token: &str) -> Result<(Option<Self>, bool), TokenError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(unusable("the token is longer than 16384 bytes"));
+        }
+        let mut parts = token.split('.');
+        let (Some(head), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+            return Err(not_a_jwt());
+        };
+        let head = URL_SAFE_NO_PAD.decode(head).map_err(|_| not_a_jwt())?;
+        let head: Map<String, Value> = serde_json::from_slice(&head).map_err(|_| not_a_jwt())?;
+        let text = |name: &str| head.get(name).and_then(Value::as_str);
+        let algorithm: Option<Algorithm> = text("alg").and_then(|name| name.parse().ok());
+        let known = algorithm.map(|algorithm| Self {
+            algorithm,
+            key_id: text("kid").map(str::to_owned),
+        });
+        Ok((known, head.contains_key("crit")))
     }
-    let mut parts = token.split('.');
-    let (Some(head), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-        return Err(not_a_jwt());
-    };
-    let head = URL_SAFE_NO_PAD.decode(head).map_err(|_| not_a_jwt())?;
-    let head: Map<String, Value> = serde_json::from_slice(&head).map_err(|_| not_a_jwt())?;
-    if !head
-        .get("alg")
-        .and_then(Value::as_str)
-        .is_some_and(|alg| HMAC.contains(&alg))
-    {
-        return Err(TokenError::Algorithm);
-    }
-    // Extensions that must be understood, and aren't: RFC 7515 section 4.1.11.
-    if head.contains_key("crit") {
-        return Err(unusable("the token has a `crit` header, none of which is supported"));
-    }
-    Ok(())
 }
 
-fn refusal(kind: &ErrorKind) -> TokenError {
-    match kind {
-        // The head was decoded before, so what is not base64 is the signature, or a payload that nobody signed.
-        ErrorKind::InvalidSignature | ErrorKind::Base64(_) => TokenError::Signature,
-        ErrorKind::InvalidAlgorithm | ErrorKind::UnsupportedAlgorithm | ErrorKind::InvalidAlgorithmName => {
-            TokenError::Algorithm
-        }
-        _ => not_a_jwt(),
-    }
+/// The algorithms of keys, for a message.
+fn algorithms<'a>(keys: impl Iterator<Item = &'a Key>) -> String {
+    let mut names: Vec<String> = keys
+        .flat_map(Key::algorithms)
+        .map(|algorithm| format!("{algorithm:?}"))
+        .collect();
+    names.sort();
+    names.dedup();
+    names.join(", ")
 }
 
 fn unusable(message: impl Into<String>) -> TokenError {
     TokenError::Unusable(message.into())
 }
 
-fn not_a_jwt() -> TokenError {
+pub(super) fn not_a_jwt() -> TokenError {
     unusable("the token is not a JWT: three parts in base64url, a JSON object in each of the first two")
 }
 

@@ -25,11 +25,6 @@ fn what_comes_with_later_versions_is_refused() {
     for (text, key) in [
         ("[broker]", "broker"),
         ("[hooks]\nurl = \"u\"", "hooks"),
-        ("[[on]]\nevent = \"e\"", "on"),
-        ("auth.rs256 = \"k\"", "auth.rs256"),
-        ("auth.es256 = \"k\"", "auth.es256"),
-        ("auth.eddsa = \"k\"", "auth.eddsa"),
-        ("auth.jwks = { url = \"u\" }", "auth.jwks"),
         ("admin.password = \"s3cret\"", "admin.password"),
         ("channels = [{ match = \"a\", slow = \"drop\" }]", "channels.slow"),
         (
@@ -247,4 +242,34 @@ fn a_file_that_cannot_be_read_is_named() {
         error.to_string().starts_with("/nowhere/tidings.toml: can't be read"),
         "{error}"
     );
+}
+
+#[test]
+fn an_event_that_can_do_nothing_is_told_so() {
+    for (table, parts) in [
+        ("", &["`on.event`: is missing", "`on.to`: is missing"][..]),
+        ("event = \"e\"", &["`on.to`: is missing"]),
+        ("to = \"a\"", &["`on.event`: is missing"]),
+        ("event = 1\nto = \"a\"", &["`on.event`: 1 given"]),
+        ("event = \"\"\nto = \"a\"", &["no event's name"]),
+        ("event = \"disconnect\"\nto = \"a\"", &["reserved"]),
+        ("event = \"tidings:x\"\nto = \"a\"", &["reserved"]),
+        ("event = \"publish\"\nto = \"a\"", &["answers itself"]),
+        ("event = \"e\"\nto = \"\"", &["`on.to`: \"\" is empty"]),
+        ("event = \"e\"\nto = \"room:{roomId}\"", &["`{roomId}`"]),
+        ("event = \"e\"\nto = \"room:{data.x\"", &["must enclose"]),
+        (
+            "event = \"e\"\nto = \"a\"\nkey = \"{data.x}\"\nvolatile = true",
+            &["`on.key`: what is volatile"],
+        ),
+        ("event = \"e\"\nto = \"a\"\nform = 1", &["`on.form` is not a key"]),
+        (
+            "event = \"e\"\nto = \"a\"\n[[on]]\nevent = \"e\"\nto = \"b\"",
+            &["has a table before"],
+        ),
+    ] {
+        let lines: Vec<[&str; 1]> = parts.iter().map(|part| [*part]).collect();
+        let lines: Vec<&[&str]> = lines.iter().map(|line| &line[..]).collect();
+        check(&format!("auth.anonymous = true\n[[on]]\n{table}"), &sources(), &lines);
+    }
 }

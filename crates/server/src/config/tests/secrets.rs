@@ -59,7 +59,9 @@ fn a_key_that_cannot_be_is_refused_and_never_shown() {
         ("{}", "empty table"),
         ("{ evn = \"A\" }", "did you mean `env`"),
         ("{ env = 1 }", "a text"),
-        ("[\"s3cret\"]", "the secret in quotes"),
+        ("[\"s3cret\"]", "number 1: the secret has 6 bytes"),
+        ("[]", "an empty list"),
+        ("[true]", "number 1: it is the secret in quotes"),
         ("true", "the secret in quotes"),
     ] {
         let error = error(&format!("[auth]\nhs256 = {value}"), &with(environment()));

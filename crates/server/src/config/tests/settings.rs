@@ -49,6 +49,14 @@ fn every_key_sets_what_it_says() {
         subscribe = "claims"
         publish = "user"
         presence = true
+        [[on]]
+        event = "chat:message"
+        to = "room:{data.roomId}"
+        key = "{user}:{data.id}"
+        [[on]]
+        event = "typing"
+        to = "room:{data.roomId}"
+        volatile = true
         [limits]
         message_bytes = 1
         messages_per_second = 2
@@ -86,6 +94,19 @@ fn every_key_sets_what_it_says() {
     assert_eq!(
         (config.data, config.durability),
         (Some(PathBuf::from("/etc/kept")), Durability::Power)
+    );
+    let on = |event: &str, key: Option<&str>, volatile| On {
+        event: event.to_owned(),
+        to: "room:{data.roomId}".parse().unwrap(),
+        key: key.map(|key| key.parse().unwrap()),
+        volatile,
+    };
+    assert_eq!(
+        config.on,
+        [
+            on("chat:message", Some("{user}:{data.id}"), false),
+            on("typing", None, true)
+        ]
     );
     let keys = ApiKeys::new(config.api.key.as_ref(), &config.api.keys);
     assert!(
@@ -318,15 +339,15 @@ fn the_verifier_checks_what_is_configured() {
         expires_in: Duration::from_secs(60),
         ..Default::default()
     };
-    let secret = set("").auth.secret.unwrap();
-    let sign = |token| crate::token::sign(&secret, &token, std::time::SystemTime::now()).unwrap();
+    let (secret, now) = (set("").auth.secret.unwrap(), std::time::SystemTime::now());
+    let sign = |token| crate::token::sign(&secret, &token, now).unwrap();
     assert_eq!(
-        verifier.verify(&sign(token.clone())).unwrap_err().code(),
+        verifier.verify_at(&sign(token.clone()), now).unwrap_err().code(),
         "token_audience"
     );
     let aimed = crate::token::NewToken {
         audience: Some("chat".to_owned()),
         ..token
     };
-    assert_eq!(verifier.verify(&sign(aimed)).unwrap().sub, "ann");
+    assert_eq!(verifier.verify_at(&sign(aimed), now).unwrap().sub, "ann");
 }

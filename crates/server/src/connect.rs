@@ -1,4 +1,4 @@
-//! Connections: TCP, and over it TLS where the URL says so.
+//! Connections to others: TCP, and over it TLS where the URL says so.
 
 use std::io;
 use std::path::Path;
@@ -17,15 +17,15 @@ use tokio_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore};
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// Bytes both ways.
-pub(in crate::cli) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// A connection of whatever kind.
-pub(in crate::cli) type Stream = Box<dyn Duplex>;
+pub(crate) type Stream = Box<dyn Duplex>;
 
 /// Makes connections.
-pub(super) struct Connector {
+pub(crate) struct Connector {
     tls: Option<TlsConnector>,
 }
 
@@ -34,10 +34,10 @@ impl Connector {
     ///
     /// # Errors
     /// When it can't be read.
-    pub(super) fn new(secure: bool, ca: Option<&Path>) -> Result<Self, String> {
+    pub(crate) fn new(secure: bool, ca: Option<&Path>) -> Result<Self, String> {
         let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         if let Some(ca) = ca {
-            add(&mut roots, ca).map_err(|problem| format!("--ca {}: {problem}", ca.display()))?;
+            add(&mut roots, ca).map_err(|problem| format!("{}: {problem}", ca.display()))?;
         }
         if !secure {
             return Ok(Self { tls: None });
@@ -57,7 +57,7 @@ impl Connector {
     ///
     /// # Errors
     /// When there is none to be had in time.
-    pub(super) async fn connect(&self, host: &str, port: u16) -> io::Result<Stream> {
+    pub(crate) async fn connect(&self, host: &str, port: u16) -> io::Result<Stream> {
         let connected = tokio::time::timeout(CONNECT, self.try_connect(host, port)).await;
         connected.unwrap_or_else(|_| {
             let problem = format!("no connection within {} s", CONNECT.as_secs());
@@ -83,7 +83,9 @@ fn explained(error: io::Error) -> io::Error {
         return error;
     };
     let help = match reason {
-        CertificateError::UnknownIssuer => "name the file of the CA that signed it with --ca",
+        CertificateError::UnknownIssuer => {
+            "name the file of the CA that signed it: --ca, or `ca` beside the URL in the configuration"
+        }
         // As `openssl req -x509` makes them. rustls has no name of its own for it.
         CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
             "the server shows a CA's own certificate; let it show one with `basicConstraints=CA:FALSE`, self-signed or \

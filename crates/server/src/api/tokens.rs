@@ -1,0 +1,39 @@
+//! `POST /api/v1/tokens/{jti}/revoke`: one token holds no more, and who came with it is sent away.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use serde::Serialize;
+use tidings::{Error, Result};
+
+use super::Api;
+
+/// The longest `jti`, in bytes.
+const JTI_BYTES_MAX: usize = 250;
+
+/// The answer.
+#[derive(Serialize)]
+pub(super) struct Revoked {
+    /// How many had come with it.
+    connections: usize,
+}
+
+pub(super) async fn revoke(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    jti: Result<Path<String>, PathRejection>,
+) -> Result<Json<Revoked>> {
+    let key = api.admin_key(&headers)?;
+    let Path(jti) = jti.map_err(|_| Error::new("the token's id in the path is not UTF-8"))?;
+    if jti.len() > JTI_BYTES_MAX {
+        return Err(Error::new(format!(
+            "a token's id, its `jti`, has {JTI_BYTES_MAX} bytes at the most"
+        )));
+    }
+    tracing::info!(jti, key = key.name(), "a token is revoked");
+    let connections = api.revoke(move |revocations| revocations.revoke_token(&jti)).await?;
+    Ok(Json(Revoked { connections }))
+}

@@ -1,0 +1,92 @@
+//! `GET /api/v1/users/{user}/connections` and `POST /api/v1/users/{user}/disconnect`: where a user is, and sending it away, on all
+//! transports at once.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Request};
+use serde::{Deserialize, Serialize};
+use tidings::{ConnectionInfo, Error, Result};
+
+use super::{Api, body};
+use crate::client::Client;
+use crate::token::user_problem;
+
+/// The longest body: some words and what JSON puts around them, in bytes.
+const BODY_BYTES_MAX: usize = 4_096;
+
+/// The answer.
+#[derive(Serialize)]
+pub(super) struct Listed {
+    /// The oldest first.
+    connections: Vec<ConnectionInfo>,
+}
+
+/// What may be asked beside.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object with `revoke`, true or false")]
+struct Options {
+    /// Whether the user's tokens that were issued until now hold no more.
+    revoke: Option<bool>,
+}
+
+/// The answer.
+#[derive(Serialize)]
+pub(super) struct Disconnected {
+    /// How many there were.
+    connections: usize,
+}
+
+pub(super) async fn connections(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    user: Result<Path<String>, PathRejection>,
+) -> Result<Json<Listed>> {
+    api.admin_key(&headers)?;
+    let user = name(user)?;
+    let connections = api
+        .io
+        .connections(move |client: &Client| client.is_of(&user))
+        .list()
+        .await;
+    Ok(Json(Listed { connections }))
+}
+
+/// With `revoke`, those are sent away whose tokens hold no more. It is revoked first, so that nobody comes back in between.
+pub(super) async fn disconnect(
+    State(api): State<Arc<Api>>,
+    user: Result<Path<String>, PathRejection>,
+    request: Request<Body>,
+) -> Result<Json<Disconnected>> {
+    let (head, body) = request.into_parts();
+    let key = api.admin_key(&head.headers)?;
+    let user = name(user)?;
+    let json = body::read(body, BODY_BYTES_MAX).await?;
+    let options: Options = match json.is_empty() {
+        true => Options::default(),
+        false => body::parse(&json)?,
+    };
+    let revoke = options.revoke.unwrap_or_default();
+    tracing::info!(user, revoke, key = key.name(), "a user is sent away");
+    let connections = if revoke {
+        api.revoke(move |revocations| revocations.revoke_user(&user)).await?
+    } else {
+        let of_user = api.io.connections(move |client: &Client| client.is_of(&user));
+        of_user.disconnect().await
+    };
+    Ok(Json(Disconnected { connections }))
+}
+
+/// A user's name in the path.
+fn name(user: Result<Path<String>, PathRejection>) -> Result<String> {
+    let Path(user) = user.map_err(|_| Error::new("the user's name in the path is not UTF-8"))?;
+    match user_problem(&user) {
+        None => Ok(user),
+        Some(problem) => Err(Error::new(format!(
+            "the user's name in the path {problem}; it has 1 to 250 bytes and no control characters"
+        ))),
+    }
+}

@@ -1,0 +1,49 @@
+//! `auth` (a token): a fresh one before the old one ends, so that the client need not come again.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use tidings::{Error, Io, Result, Socket, State};
+
+use super::arguments::Arguments;
+use super::unsubscribe::end_subscription;
+use crate::access::Access;
+use crate::client::{Client, Credential, Door};
+use crate::rules::Action;
+
+/// The answer.
+#[derive(Serialize)]
+pub(super) struct Renewed {
+    ok: bool,
+}
+
+/// From now on the new token holds. Subscriptions that it does not grant end. One that is refused changes nothing: the old one
+/// holds until its end.
+pub(super) async fn auth(
+    socket: Socket<Client>,
+    io: Io,
+    State(access): State<Arc<Access>>,
+    State(door): State<Arc<Door>>,
+    mut arguments: Arguments,
+) -> Result<Renewed> {
+    let token: String = arguments.next("a token")?;
+    arguments.end()?;
+    let client = socket.user();
+    let claims = door.claims(&token).await?;
+    let Some(user) = client.user.as_ref().filter(|user| *user.sub == *claims.sub) else {
+        return Err(Error::unauthenticated(
+            "the token is another user's; open a new connection for it",
+        ));
+    };
+    let end = claims.end();
+    user.renew(Credential::of(claims)?);
+    socket.expires_at(end);
+    let channels = client.subscriptions.lock().channels();
+    let claims = user.claims();
+    for channel in channels {
+        if access.check(Action::Subscribe, &channel, Some(&claims)).is_err() {
+            end_subscription(&socket, &io, &channel);
+        }
+    }
+    Ok(Renewed { ok: true })
+}

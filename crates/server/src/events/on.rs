@@ -1,0 +1,66 @@
+//! The events of `[[on]]`: a client's event is published to a channel, as the client's user, without a back end.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tidings::{Error, Event, Io, Raw, Result, Socket, State};
+
+use super::arguments::Arguments;
+use super::publish::{Answer, answer};
+use crate::access::Access;
+use crate::client::Client;
+use crate::on::On;
+use crate::rules::Action;
+
+/// Handles the events that the configuration names.
+pub(super) fn register(io: &Io, rules: &[On]) {
+    for rule in rules {
+        let rule = Arc::new(rule.clone());
+        io.on(
+            rule.event.clone(),
+            async move |socket: Socket<Client>,
+                        io: Io,
+                        State(access): State<Arc<Access>>,
+                        event: Event,
+                        arguments: Arguments| {
+                publish(&rule, &socket, &io, &access, &event, arguments).await
+            },
+        );
+    }
+}
+
+/// Publishes the first argument, under the event's own name. The client must be allowed to publish there.
+async fn publish(
+    rule: &On,
+    socket: &Socket<Client>,
+    io: &Io,
+    access: &Access,
+    event: &Event,
+    mut arguments: Arguments,
+) -> Result<Answer> {
+    let data = arguments.next_raw();
+    arguments.end()?;
+    let data = data.as_deref().unwrap_or(RawValue::NULL);
+    let client = socket.user();
+    let sub = client.user.as_ref().map(|user| &user.sub);
+    // Only where a place is to be filled: it may be long.
+    let value: Value = match rule.needs_data() {
+        true => serde_json::from_str(data.get()).map_err(|_| Error::new("the data can't be read"))?,
+        false => Value::Null,
+    };
+    let fill = |template: &crate::template::Template| template.fill(&value, sub.map(|sub| &**sub));
+    let channel = fill(&rule.to)?;
+    access.check_for_socket(io, Action::Publish, &channel, client.claims().as_deref())?;
+    let mut to = io.to(&channel);
+    if let Some(sub) = sub {
+        to = to.publisher(Arc::clone(sub));
+    }
+    if rule.volatile {
+        to = to.volatile();
+    }
+    if let Some(key) = &rule.key {
+        to = to.key(fill(key)?);
+    }
+    answer(to.emit(event.name(), Raw::new(data, event.attachments()))).await
+}

@@ -1,0 +1,191 @@
+//! Texts with places for what a client sends: `room:{data.roomId}`.
+//!
+//! `{data.a.b}` is the field `b` in the object `a` in an event's data, `{data}` the data itself, `{user}` the client's `sub`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde_json::Value;
+use tidings::{Error, Result};
+
+/// A parsed template. Made with [`str::parse`], shown as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Template {
+    text: String,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Literal(String),
+    User,
+    /// The field at a path; the data itself where that is empty.
+    Data(Vec<String>),
+}
+
+/// Why a text is no template.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TemplateError {
+    /// `{` without its `}`, or the reverse.
+    #[error("`{{` and `}}` must enclose `user` or a field of the data, as in `room:{{data.roomId}}`")]
+    Braces,
+    /// Something else between them.
+    #[error(
+        "`{{{0}}}` is nothing that is known; there are `{{user}}`, `{{data}}` and its fields, as in `{{data.roomId}}`"
+    )]
+    Unknown(String),
+}
+
+impl FromStr for Template {
+    type Err = TemplateError;
+
+    fn from_str(text: &str) -> Result<Self, TemplateError> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(['{', '}']) {
+            let (literal, from) = rest.split_at(at);
+            if !literal.is_empty() {
+                parts.push(Part::Literal(literal.to_owned()));
+            }
+            let inner = from.strip_prefix('{').ok_or(TemplateError::Braces)?;
+            let (name, behind) = inner.split_once('}').ok_or(TemplateError::Braces)?;
+            parts.push(place(name)?);
+            rest = behind;
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Literal(rest.to_owned()));
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            parts,
+        })
+    }
+}
+
+fn place(name: &str) -> Result<Part, TemplateError> {
+    let unknown = || TemplateError::Unknown(name.to_owned());
+    match name.split_once('.') {
+        None if name == "user" => Ok(Part::User),
+        None if name == "data" => Ok(Part::Data(Vec::new())),
+        Some(("data", path)) if path.split('.').all(|field| !field.is_empty()) => {
+            Ok(Part::Data(path.split('.').map(str::to_owned).collect()))
+        }
+        _ => Err(unknown()),
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Template {
+    /// Whether it is filled with what clients send.
+    pub(crate) fn needs_data(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Data(_)))
+    }
+
+    /// The text for this data of this user.
+    ///
+    /// # Errors
+    /// `bad_request` where a field is missing, or is neither a text nor a whole number; `unauthenticated` where there must be a user
+    /// and is none.
+    pub(crate) fn fill(&self, data: &Value, user: Option<&str>) -> Result<String> {
+        let mut filled = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) => filled.push_str(text),
+                Part::User => {
+                    filled.push_str(user.ok_or_else(|| Error::unauthenticated("this is for users with a token"))?)
+                }
+                Part::Data(path) => filled.push_str(&field(data, path)?),
+            }
+        }
+        Ok(filled)
+    }
+}
+
+fn field(data: &Value, path: &[String]) -> Result<String> {
+    let found = path.iter().try_fold(data, |value, field| value.as_object()?.get(field));
+    match found {
+        Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
+        Some(Value::Number(number)) if number.is_i64() || number.is_u64() => Ok(number.to_string()),
+        _ => {
+            let name = std::iter::once("data")
+                .chain(path.iter().map(String::as_str))
+                .collect::<Vec<_>>()
+                .join(".");
+            Err(Error::new(format!("`{name}` must be a text or a whole number")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn filled(template: &str, data: Value, user: Option<&str>) -> Result<String> {
+        template.parse::<Template>().unwrap().fill(&data, user)
+    }
+
+    #[test]
+    fn places_are_filled_with_what_is_there() {
+        for (template, data, expected) in [
+            ("news", json!(null), "news"),
+            ("room:{data.roomId}", json!({ "roomId": "7", "x": 1 }), "room:7"),
+            ("room:{data.roomId}", json!({ "roomId": 7 }), "room:7"),
+            ("room:{data.id}:x", json!({ "id": -7 }), "room:-7:x"),
+            (
+                "{data.a.b}-{data.c}",
+                json!({ "a": { "b": "é" }, "c": u64::MAX }),
+                "é-18446744073709551615",
+            ),
+            ("room:{data}", json!("7"), "room:7"),
+            ("user:{user}", json!(null), "user:ann"),
+            ("{user}{user}", json!(null), "annann"),
+            ("", json!(null), ""),
+        ] {
+            assert_eq!(filled(template, data, Some("ann")).unwrap(), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        for (template, data, part) in [
+            ("room:{data.roomId}", json!({}), "`data.roomId`"),
+            ("room:{data.roomId}", json!(null), "`data.roomId`"),
+            ("room:{data.roomId}", json!({ "roomId": null }), "`data.roomId`"),
+            ("room:{data.roomId}", json!({ "roomId": "" }), "`data.roomId`"),
+            ("room:{data.roomId}", json!({ "roomId": 1.5 }), "`data.roomId`"),
+            ("room:{data.roomId}", json!({ "roomId": true }), "`data.roomId`"),
+            ("room:{data.roomId}", json!({ "roomId": ["7"] }), "`data.roomId`"),
+            ("room:{data.0}", json!(["7"]), "`data.0`"),
+            ("room:{data.a.b}", json!({ "a": "b" }), "`data.a.b`"),
+            ("{data}", json!({}), "`data`"),
+        ] {
+            let error = filled(template, data, None).unwrap_err();
+            assert_eq!(error.code(), "bad_request");
+            assert!(error.message().contains(part), "{template}: {}", error.message());
+        }
+        assert_eq!(filled("{user}", json!(1), None).unwrap_err().code(), "unauthenticated");
+    }
+
+    #[test]
+    fn what_is_no_template_is_refused() {
+        for (text, part) in [
+            ("room:{data.roomId", "enclose"),
+            ("room:data.roomId}", "enclose"),
+            ("room:{}", "`{}`"),
+            ("room:{roomId}", "`{roomId}`"),
+            ("room:{data.}", "`{data.}`"),
+            ("room:{data..x}", "`{data..x}`"),
+            ("room:{user.name}", "`{user.name}`"),
+            ("room:{{data.x}}", "`{{data.x}`"),
+        ] {
+            let error = text.parse::<Template>().unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+}
