@@ -19,6 +19,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{HeaderMap, header};
 use axum::routing::{get, post};
+use serde::Serialize;
 use tidings::{Code, Error, Io, Result};
 
 use crate::access::Access;
@@ -29,6 +30,13 @@ use keys::{ApiKey, ApiKeys};
 
 /// When it is looked again for whose token was checked just before it was revoked, and who has come in since.
 const LATE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30)];
+
+/// The answer where connections were sent away.
+#[derive(Serialize)]
+struct SentAway {
+    /// How many there were.
+    connections: usize,
+}
 
 /// What the API works with.
 struct Api {
@@ -105,14 +113,7 @@ impl Api {
     /// # Errors
     /// As [`Api::key`]; `forbidden` when it may not.
     fn reading_key(&self, headers: &HeaderMap) -> Result<&ApiKey> {
-        let key = self.key(headers)?;
-        if key.may_read() {
-            return Ok(key);
-        }
-        tracing::debug!(key = key.name(), "an API key without the scope \"read\" was shown");
-        Err(Error::forbidden(
-            "this API key may not read: it lacks the scope \"read\"",
-        ))
+        self.key_with(headers, ApiKey::may_read, "read", "read")
     }
 
     /// The key that a request shows, which must be one that may change who is connected.
@@ -120,14 +121,23 @@ impl Api {
     /// # Errors
     /// As [`Api::key`]; `forbidden` when it may not.
     fn admin_key(&self, headers: &HeaderMap) -> Result<&ApiKey> {
+        self.key_with(
+            headers,
+            ApiKey::may_administer,
+            "admin",
+            "look after users and connections",
+        )
+    }
+
+    fn key_with(&self, headers: &HeaderMap, may: fn(&ApiKey) -> bool, scope: &str, what: &str) -> Result<&ApiKey> {
         let key = self.key(headers)?;
-        if key.may_administer() {
+        if may(key) {
             return Ok(key);
         }
-        tracing::debug!(key = key.name(), "an API key without the scope \"admin\" was shown");
-        Err(Error::forbidden(
-            "this API key may not look after users and connections: it lacks the scope \"admin\"",
-        ))
+        tracing::debug!(key = key.name(), scope, "an API key without the scope was shown");
+        Err(Error::forbidden(format!(
+            "this API key may not {what}: it lacks the scope {scope:?}"
+        )))
     }
 
     /// Revokes, on a thread that may wait for the disk, and then sends those away whose tokens hold no more. Answers how many. It is

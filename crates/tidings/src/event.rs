@@ -79,7 +79,12 @@ impl Event {
 /// # Errors
 /// `bad_request` when it is empty, longer than 128 bytes, has control characters, or is one that
 /// Socket.IO or Tidings gives a meaning of its own.
-pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+///
+/// ```
+/// assert!(tidings::check_event_name("chat:message").is_ok());
+/// assert!(tidings::check_event_name("disconnect").is_err());
+/// ```
+pub fn check_name(name: &str) -> Result<(), Error> {
     let problem = if name.is_empty() {
         "an event name can't be empty"
     } else if name.len() > EVENT_NAME_BYTES_MAX {

@@ -75,7 +75,7 @@ pub use builder::{Builder, StartError, Transports};
 pub use channel::CHANNEL_BYTES_MAX;
 pub use connections::{ConnectionId, ConnectionInfo, ConnectionKind, Connections};
 pub use error::{Code, Error, Result};
-pub use event::EVENT_NAME_BYTES_MAX;
+pub use event::{EVENT_NAME_BYTES_MAX, check_name as check_event_name};
 pub use handshake::Handshake;
 pub use id::{Epoch, EventId, InvalidId};
 pub use limits::Limits;

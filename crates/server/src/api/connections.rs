@@ -6,22 +6,15 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
-use serde::Serialize;
 use tidings::{Code, ConnectionId, Error, Result};
 
-use super::Api;
-
-/// The answer.
-#[derive(Serialize)]
-pub(super) struct Disconnected {
-    connections: usize,
-}
+use super::{Api, SentAway};
 
 pub(super) async fn disconnect(
     State(api): State<Arc<Api>>,
     headers: HeaderMap,
     connection: Result<Path<String>, PathRejection>,
-) -> Result<Json<Disconnected>> {
+) -> Result<Json<SentAway>> {
     let key = api.admin_key(&headers)?;
     let id: Option<ConnectionId> = connection.ok().and_then(|Path(text)| text.parse().ok());
     let was_there = match id {
@@ -36,5 +29,5 @@ pub(super) async fn disconnect(
         key = key.name(),
         "a connection is sent away"
     );
-    Ok(Json(Disconnected { connections: 1 }))
+    Ok(Json(SentAway { connections: 1 }))
 }

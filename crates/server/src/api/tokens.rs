@@ -6,26 +6,18 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
-use serde::Serialize;
 use tidings::{Error, Result};
 
-use super::Api;
+use super::{Api, SentAway};
 
 /// The longest `jti`, in bytes.
 const JTI_BYTES_MAX: usize = 250;
-
-/// The answer.
-#[derive(Serialize)]
-pub(super) struct Revoked {
-    /// How many had come with it.
-    connections: usize,
-}
 
 pub(super) async fn revoke(
     State(api): State<Arc<Api>>,
     headers: HeaderMap,
     jti: Result<Path<String>, PathRejection>,
-) -> Result<Json<Revoked>> {
+) -> Result<Json<SentAway>> {
     let key = api.admin_key(&headers)?;
     let Path(jti) = jti.map_err(|_| Error::new("the token's id in the path is not UTF-8"))?;
     if jti.len() > JTI_BYTES_MAX {
@@ -35,5 +27,5 @@ pub(super) async fn revoke(
     }
     tracing::info!(jti, key = key.name(), "a token is revoked");
     let connections = api.revoke(move |revocations| revocations.revoke_token(&jti)).await?;
-    Ok(Json(Revoked { connections }))
+    Ok(Json(SentAway { connections }))
 }

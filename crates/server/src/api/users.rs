@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, Request};
 use serde::{Deserialize, Serialize};
 use tidings::{ConnectionInfo, Error, Result};
 
-use super::{Api, body};
+use super::{Api, SentAway, body};
 use crate::client::Client;
 use crate::token::user_problem;
 
@@ -31,13 +31,6 @@ pub(super) struct Listed {
 struct Options {
     /// Whether the user's tokens that were issued until now hold no more.
     revoke: Option<bool>,
-}
-
-/// The answer.
-#[derive(Serialize)]
-pub(super) struct Disconnected {
-    /// How many there were.
-    connections: usize,
 }
 
 pub(super) async fn connections(
@@ -60,7 +53,7 @@ pub(super) async fn disconnect(
     State(api): State<Arc<Api>>,
     user: Result<Path<String>, PathRejection>,
     request: Request<Body>,
-) -> Result<Json<Disconnected>> {
+) -> Result<Json<SentAway>> {
     let (head, body) = request.into_parts();
     let key = api.admin_key(&head.headers)?;
     let user = name(user)?;
@@ -77,7 +70,7 @@ pub(super) async fn disconnect(
         let of_user = api.io.connections(move |client: &Client| client.is_of(&user));
         of_user.disconnect().await
     };
-    Ok(Json(Disconnected { connections }))
+    Ok(Json(SentAway { connections }))
 }
 
 /// A user's name in the path.

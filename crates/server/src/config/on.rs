@@ -1,27 +1,11 @@
 //! `[[on]]`: what clients' events do.
 
-use tidings::EVENT_NAME_BYTES_MAX;
-
 use super::document::{Node, Origin, Table};
 use super::keys::ON;
 use super::problem::Problem;
 use super::section::{Section, boolean, text};
 use crate::on::{OWN_EVENTS, On};
 use crate::template::Template;
-
-/// Names that Socket.IO or the server has for itself, and no client can emit or get.
-const RESERVED: [&str; 10] = [
-    "connect",
-    "connect_error",
-    "disconnect",
-    "disconnecting",
-    "newListener",
-    "removeListener",
-    "gap",
-    "expiring",
-    "open",
-    "error",
-];
 
 /// Reads the tables.
 pub(super) fn read(tables: Vec<(Table, Origin)>, problems: &mut Vec<Problem>) -> Vec<On> {
@@ -66,14 +50,7 @@ pub(super) fn read(tables: Vec<(Table, Origin)>, problems: &mut Vec<Problem>) ->
 
 fn event(node: &Node, earlier: &[On]) -> Result<String, String> {
     let name = text(node)?;
-    if name.is_empty() || name.len() > EVENT_NAME_BYTES_MAX || name.chars().any(char::is_control) {
-        return Err(format!(
-            "{node} is no event's name: 1 to {EVENT_NAME_BYTES_MAX} bytes without control characters"
-        ));
-    }
-    if RESERVED.contains(&&*name) || name.starts_with("tidings:") {
-        return Err(format!("{node} is a name that no client can emit: it is reserved"));
-    }
+    tidings::check_event_name(&name).map_err(|error| format!("{node}: {}", error.message()))?;
     if OWN_EVENTS.contains(&&*name) {
         return Err(format!(
             "{node} is an event that the server answers itself; take another name"

@@ -251,7 +251,7 @@ fn an_event_that_can_do_nothing_is_told_so() {
         ("event = \"e\"", &["`on.to`: is missing"]),
         ("to = \"a\"", &["`on.event`: is missing"]),
         ("event = 1\nto = \"a\"", &["`on.event`: 1 given"]),
-        ("event = \"\"\nto = \"a\"", &["no event's name"]),
+        ("event = \"\"\nto = \"a\"", &["can't be empty"]),
         ("event = \"disconnect\"\nto = \"a\"", &["reserved"]),
         ("event = \"tidings:x\"\nto = \"a\"", &["reserved"]),
         ("event = \"publish\"\nto = \"a\"", &["answers itself"]),
