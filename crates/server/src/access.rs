@@ -26,10 +26,7 @@ impl Access {
             return Ok(decision);
         }
         if action == Action::Presence && self.rules.decide(Action::Subscribe, channel, user).allowed {
-            return Err(Error::coded(
-                Code::NotFound,
-                format!("{channel:?} does not keep who is there: its rule has no `presence = true`"),
-            ));
+            return Err(no_presence(channel));
         }
         Err(forbidden(action, channel))
     }
@@ -64,6 +61,13 @@ pub(crate) fn check_name(channel: &str) -> Result<()> {
     let message =
         format!("a channel's name has 1 to {CHANNEL_BYTES_MAX} bytes, no control characters and no `/` in front");
     Err(Error::coded(Code::InvalidChannel, message))
+}
+
+pub(crate) fn no_presence(channel: &str) -> Error {
+    Error::coded(
+        Code::NotFound,
+        format!("{channel:?} does not keep who is there: its rule has no `presence = true`"),
+    )
 }
 
 fn forbidden(action: Action, channel: &str) -> Error {

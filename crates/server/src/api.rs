@@ -9,6 +9,7 @@ mod connections;
 pub(crate) mod history;
 pub(crate) mod keys;
 mod parameters;
+mod presence;
 mod publish;
 mod tokens;
 mod users;
@@ -77,6 +78,7 @@ pub(crate) fn routes(
         .route("/api/v1/publish", post(publish::publish))
         .route("/api/v1/batch", post(batch::batch))
         .route("/api/v1/channels", get(channels::channels))
+        .route("/api/v1/channels/{channel}/presence", get(presence::presence))
         .route("/api/v1/users/{user}/connections", get(users::connections))
         .route("/api/v1/users/{user}/disconnect", post(users::disconnect))
         .route("/api/v1/tokens/{jti}/revoke", post(tokens::revoke))

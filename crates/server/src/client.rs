@@ -188,7 +188,7 @@ async fn leave(socket: Socket<Client>, reason: Reason) {
     if let Some(user) = &client.user {
         let io = socket.io();
         for channel in present {
-            io.presence().leave(&channel, &user.sub);
+            io.presence().lose(&channel, &user.sub);
         }
     }
 }

@@ -14,6 +14,7 @@ mod limits;
 mod network;
 mod on;
 mod origin;
+mod pace;
 mod problem;
 mod secret;
 mod section;

@@ -5,7 +5,7 @@ mod arguments;
 mod auth;
 mod history;
 mod on;
-mod presence;
+pub(crate) mod presence;
 mod publish;
 mod subscribe;
 mod unsubscribe;

@@ -4,10 +4,16 @@
 //! user may read `user:<sub>`, and nobody else may.
 
 mod history;
+mod pace;
 mod pattern;
 
 pub(crate) use history::History;
+pub(crate) use pace::{By, Form, Pace};
 pub(crate) use pattern::{Pattern, PatternError};
+
+use std::time::Duration;
+
+use tidings::Pacing;
 
 use crate::token::Claims;
 
@@ -16,6 +22,9 @@ pub(crate) const CHANNEL_BYTES_MAX: usize = 255;
 
 /// How many events a channel keeps with `--dev`.
 const DEV_KEEP: u64 = 1_000;
+
+/// How often what has moved in `cursor:*` is passed on with `--dev`.
+const DEV_EVERY: Duration = Duration::from_millis(50);
 
 /// What the name of a user's own channel begins with.
 pub(crate) const OWN_CHANNEL_PREFIX: &str = "user:";
@@ -60,6 +69,8 @@ pub(crate) struct Rule {
     pub(crate) presence: bool,
     /// What the channels retain; none: what every channel does.
     pub(crate) history: Option<History>,
+    /// How often what is published is passed on; none: each event at once.
+    pub(crate) pace: Option<Pace>,
 }
 
 /// Why a list of rules can't be meant as it is written.
@@ -128,8 +139,8 @@ pub(crate) struct Decision {
 pub(crate) struct Rules(Vec<Rule>);
 
 impl Rules {
-    /// The rules of `--dev`: `user:{user}` for its owner, everything else for every user, with presence; the newest
-    /// events of all are kept.
+    /// The rules of `--dev`: `user:{user}` for its owner, everything else for every user, with presence. The newest
+    /// events of all are kept, but of `cursor:*` only the latest value of each `data.id`.
     pub(crate) fn dev() -> Self {
         let rule = |text: &str, subscribe, publish, presence| {
             text.parse().ok().map(|pattern| Rule {
@@ -138,11 +149,21 @@ impl Rules {
                 publish,
                 presence,
                 history: Some(History::keep(DEV_KEEP)),
+                pace: None,
             })
         };
         let own = rule("user:{user}", Policy::Owner, Policy::Nobody, false);
+        let cursors = rule("cursor:*", Policy::User, Policy::User, true).map(|rule| Rule {
+            history: None,
+            pace: "{data.id}".parse().ok().map(|id| Pace {
+                form: Form::Conflate { keep: None },
+                every: DEV_EVERY,
+                by: Some(By::Field(id)),
+            }),
+            ..rule
+        });
         let all = rule("*", Policy::User, Policy::User, true);
-        Self([own, all].into_iter().flatten().collect())
+        Self([own, cursors, all].into_iter().flatten().collect())
     }
 
     /// Adds a rule after the others.
@@ -179,6 +200,23 @@ impl Rules {
             return None;
         }
         self.0.iter().find(|rule| rule.pattern.matches(channel))?.history
+    }
+
+    /// How often what is published in a channel is passed on, as the library asks for it; none where no rule says so.
+    pub(crate) fn pacing(&self) -> Option<impl Fn(&str) -> Option<Pacing> + Send + Sync + 'static> {
+        self.0.iter().find(|rule| rule.pace.is_some())?;
+        let of = |rule: &Rule| (rule.pattern.clone(), rule.pace.as_ref().map(Pace::to_pacing));
+        let paces: Vec<(Pattern, Option<Pacing>)> = self.0.iter().map(of).collect();
+        Some(move |channel: &str| {
+            let (_, pacing) = paces.iter().find(|(pattern, _)| pattern.matches(channel))?;
+            pacing.clone().filter(|_| is_channel_name(channel))
+        })
+    }
+
+    /// Whether a channel keeps who is in it.
+    pub(crate) fn keep_presence(&self, channel: &str) -> bool {
+        let rule = self.0.iter().find(|rule| rule.pattern.matches(channel));
+        rule.is_some_and(|rule| rule.presence)
     }
 
     /// Whether there is none.
@@ -237,6 +275,7 @@ mod tests {
             publish,
             presence,
             history: None,
+            pace: None,
         }
     }
 
@@ -392,6 +431,34 @@ mod tests {
             Some(&ann),
             &[(Subscribe, "doc:ann:1", true), (Subscribe, "doc:bob:1", false)],
         );
+    }
+
+    #[test]
+    fn the_first_match_says_the_pace_too() {
+        assert!(rules(&[("*", Policy::User, Policy::User, false)]).pacing().is_none());
+        let mut paced = Rules::default();
+        let free = rule("cursor:slow", Policy::User, Policy::User, false);
+        let conflated = Rule {
+            pace: Some(Pace {
+                form: Form::Conflate { keep: None },
+                every: DEV_EVERY,
+                by: None,
+            }),
+            ..rule("cursor:*", Policy::User, Policy::User, false)
+        };
+        for rule in [free, conflated] {
+            paced.push(rule).unwrap();
+        }
+        let pacing = paced.pacing().unwrap();
+        for (channel, is_paced) in [
+            ("cursor:1", true),
+            ("cursor:slow", false),
+            ("room:1", false),
+            ("cursor:\n", false),
+            ("/n,cursor:1", false),
+        ] {
+            assert_eq!(pacing(channel).is_some(), is_paced, "{channel}");
+        }
     }
 
     #[test]

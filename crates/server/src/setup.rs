@@ -55,6 +55,9 @@ pub(crate) fn server(config: &Config, keys: Option<Arc<KeySet>>) -> anyhow::Resu
             .durability(config.durability)
             .history(move |channel| rules.history(channel).map(retention));
     }
+    if let Some(pacing) = config.rules.pacing() {
+        builder = builder.pacing(pacing);
+    }
     let io = builder.try_build()?;
     if let Some(folder) = &config.data {
         // Only now: the store has seen to it that nobody else uses the folder.

@@ -16,6 +16,7 @@ use crate::log::local::{HistoryOf, Storage};
 use crate::log::retention::Retention;
 use crate::log::store::StoreError;
 use crate::origin::Origins;
+use crate::pacing::{self, Pacing, PacingOf};
 use crate::server::{Config, Server};
 use crate::shard::run;
 use crate::socketio::io::Io;
@@ -32,6 +33,7 @@ pub struct Builder {
     store: Option<PathBuf>,
     durability: Durability,
     history: HistoryOf,
+    pacing: Option<PacingOf>,
     states: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
 }
 
@@ -60,12 +62,14 @@ impl Default for Builder {
                 envelope: Envelope::None,
                 recovery: None,
                 report_errors: false,
+                presence_grace: Duration::from_secs(2),
             },
             limits: Limits::default(),
             shards: None,
             store: None,
             durability: Durability::Process,
             history: Arc::new(|_| None),
+            pacing: None,
             states: HashMap::new(),
         }
     }
@@ -250,6 +254,13 @@ impl Builder {
         self
     }
 
+    /// How long a user who has lost the last connection stays in [`Io::presence`]: a page that is loaded again makes no noise then.
+    /// Default 2 s; zero for not at all.
+    pub fn presence_grace(mut self, grace: Duration) -> Self {
+        self.config.presence_grace = grace;
+        self
+    }
+
     /// How many threads deliver. Default: one for each core the process may use.
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = Some(shards.clamp(1, usize::from(u16::MAX)));
@@ -287,6 +298,26 @@ impl Builder {
         self
     }
 
+    /// Says how often what is published in a channel is passed on; `None` for a channel where each event counts. It is asked
+    /// for each publish and each new subscription, so it should answer at once, and always the same.
+    ///
+    /// What is held is answered before it has an id: the receipt is `None`, as that of a volatile event is. An event for several
+    /// channels of which one is paced goes to that one by itself: who is subscribed to two of them may get it twice.
+    /// Events that ask for acknowledgements, and those to a single socket, are not paced. A [key](crate::Broadcast::key) is an error there.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tidings::{Pacing, Tidings};
+    /// # let builder = Tidings::builder().shards(1);
+    /// let io = builder
+    ///     .pacing(|channel| channel.starts_with("price:").then(|| Pacing::conflate(Duration::from_millis(100))))
+    ///     .build();
+    /// ```
+    pub fn pacing(mut self, pacing: impl Fn(&str) -> Option<Pacing> + Send + Sync + 'static) -> Self {
+        self.pacing = Some(Arc::new(pacing));
+        self
+    }
+
     /// Opens the store, if there is one, and starts the server's threads.
     ///
     /// # Panics
@@ -314,8 +345,9 @@ impl Builder {
             history: self.history,
         });
         let hub = Hub::new(self.limits, shards, storage).map_err(StartError::Store)?;
-        let server = Arc::new(Server::new(hub, config, self.states));
+        let server = Arc::new(Server::new(hub, config, self.pacing, self.states));
         run::spawn(&server).map_err(StartError::Threads)?;
+        pacing::spawn(&server).map_err(StartError::Threads)?;
         Ok(Io::root(server))
     }
 }

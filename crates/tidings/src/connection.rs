@@ -1,6 +1,7 @@
 //! One transport-level client, as its shard sees it.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -51,6 +52,8 @@ pub(crate) struct Connection {
     pub(crate) reader_waits: bool,
     /// Handlers of its sockets are to go on once its outbox is drained.
     pub(crate) drivers_wait: bool,
+    /// Some of its subscriptions are.
+    pub(crate) is_stale: bool,
     /// When the kernel last took bytes, or the outbox last was empty.
     pub(crate) progress_ms: u64,
     /// The last fan-out that considered this connection, so that an event for several channels arrives once.
@@ -162,7 +165,7 @@ pub(crate) struct Heartbeat {
     pub(crate) received_ms: u64,
     pub(crate) ping_due_ms: u64,
     /// When the ping that waits for its pong was sent.
-    pub(crate) pinged_ms: Option<u64>,
+    pub(crate) pinged_ms: Option<NonZeroU64>,
 }
 
 /// One channel of one connection.
@@ -175,6 +178,8 @@ pub(crate) struct Subscription {
     pub(crate) member: u32,
     /// Events up to this seq are from before.
     pub(crate) joined_at: u64,
+    /// The channel is conflated, and the client lacks its latest values.
+    pub(crate) is_stale: bool,
 }
 
 impl Connection {
@@ -252,6 +257,15 @@ impl Connection {
         match &mut self.pace {
             Pace::Live => self.outbox.push(chunk),
             Pace::Lagging(lag) => lag.deferred.push_back((position, chunk)),
+        }
+    }
+
+    /// It lacks the latest values of a channel, and gets them when it can take them.
+    pub(crate) fn make_stale(&mut self, channel: u32) {
+        let subscription = self.subscriptions.iter_mut().find(|one| one.channel == channel);
+        if let Some(subscription) = subscription {
+            subscription.is_stale = true;
+            self.is_stale = true;
         }
     }
 

@@ -246,7 +246,7 @@ impl Connection {
         }
     }
 
-    fn kind(&self) -> ConnectionKind {
+    pub(crate) fn kind(&self) -> ConnectionKind {
         match (&self.transport, self.wire) {
             (Transport::WebSocket(_), Wire::Json) => ConnectionKind::Websocket,
             (Transport::WebSocket(_), _) => ConnectionKind::SocketioWebsocket,

@@ -1,6 +1,7 @@
 //! An event: what is published once and delivered to every subscriber.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -68,6 +69,16 @@ pub(crate) struct Event {
 }
 
 impl Event {
+    /// An event that the log does not get: it has no place in the sequence.
+    pub(crate) fn unlogged(draft: Draft) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            seq: 0,
+            time_ms: u64::try_from(now.as_millis()).unwrap_or(0),
+            draft,
+        }
+    }
+
     /// The bytes it keeps in memory, about.
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Self>() + 64 + self.draft.message.bytes()

@@ -18,7 +18,9 @@ use crate::log::memory::MemoryLog;
 use crate::log::store::StoreError;
 use crate::log::tail::Bounds;
 use crate::log::{Appending, Log};
+use crate::meters::Meters;
 use crate::random::RandomId;
+use crate::refusals::Refusals;
 use crate::shard::command::{Command, Queued};
 use crate::shard::run::Errand;
 
@@ -30,6 +32,10 @@ pub(crate) struct Hub {
     pub(crate) shards: Arc<[ShardHandle]>,
     pub(crate) limits: Limits,
     pub(crate) gauges: Arc<Gauges>,
+    /// One for each shard.
+    pub(crate) meters: Arc<[Meters]>,
+    pub(crate) refusals: Refusals,
+    published: AtomicU64,
     /// How many may read from the store at once.
     readers: Arc<Semaphore>,
     /// Ack ids of all packets that ask for an ack: one for each packet, so that a broadcast encodes once.
@@ -96,6 +102,7 @@ impl ShardHandle {
 impl Hub {
     pub(crate) fn new(limits: Limits, shards: usize, storage: Option<Storage>) -> Result<Self, StoreError> {
         let shards: Arc<[ShardHandle]> = (0..shards).map(|_| ShardHandle::default()).collect();
+        let meters = shards.iter().map(|_| Meters::default()).collect();
         let bounds = Bounds::of(&limits);
         let has_store = storage.is_some();
         let log: Arc<dyn Log> = match storage {
@@ -113,6 +120,9 @@ impl Hub {
             shards,
             limits,
             gauges: Arc::default(),
+            meters,
+            refusals: Refusals::default(),
+            published: AtomicU64::new(0),
             readers: Arc::new(Semaphore::new(READERS_MAX)),
             next_ack: AtomicU64::new(0),
             draining: AtomicBool::new(false),
@@ -122,6 +132,7 @@ impl Hub {
 
     /// Gives the draft its place in the log; the shards deliver it from there.
     pub(crate) fn publish(&self, draft: Draft) -> Appending {
+        self.published.fetch_add(1, Ordering::Relaxed);
         let appending = self.log.append(draft);
         // What waits for the disk wakes them when it is kept.
         if matches!(appending, Appending::Done(_)) {
@@ -134,11 +145,17 @@ impl Hub {
 
     /// As [`Hub::publish`], for what only a connection of that shard can be subscribed to.
     pub(crate) fn publish_to_shard(&self, draft: Draft, shard: u16) -> Appending {
+        self.published.fetch_add(1, Ordering::Relaxed);
         let appending = self.log.append(draft);
         if matches!(appending, Appending::Done(_)) {
             self.shards[usize::from(shard)].wake();
         }
         appending
+    }
+
+    /// How many events were published.
+    pub(crate) fn published(&self) -> u64 {
+        self.published.load(Ordering::Relaxed)
     }
 
     /// Reads the log on a thread that may wait for the disk. Call it in the application's runtime.
@@ -237,6 +254,10 @@ impl Hub {
 
     /// Admits a connection, or says why not.
     pub(crate) fn admit(&self, address: Option<IpAddr>) -> Result<Permit> {
+        self.try_admit(address).inspect_err(|error| self.refusals.note(error))
+    }
+
+    fn try_admit(&self, address: Option<IpAddr>) -> Result<Permit> {
         if self.is_draining() {
             return Err(Error::coded(Code::Draining, "the server is shutting down; come back"));
         }

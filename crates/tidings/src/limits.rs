@@ -52,6 +52,9 @@ impl Default for Limits {
     }
 }
 
+/// Refusals of clients that are kept to be looked at.
+pub(crate) const REFUSALS_KEPT: usize = 100;
+
 /// A client that is over its rate for so long is closed, in milliseconds.
 pub(crate) const RATE_CLOSE_MS: u64 = 10_000;
 
@@ -93,6 +96,12 @@ pub(crate) const RUN_BYTES_MAX: usize = 32 << 10;
 
 /// Bytes of events that a shard takes before it writes.
 pub(crate) const TURN_BYTES_MAX: usize = 256 << 10;
+
+/// What a conflated channel keeps of its latest values, in bytes; an outbox holds as many.
+pub(crate) const BOARD_BYTES_MAX: usize = 1 << 20;
+
+/// What all conflated channels keep in memory, in bytes, and what may be held in throttled and debounced ones.
+pub(crate) const PACED_BYTES_MAX: usize = 64 << 20;
 
 /// A page with which a lagging connection catches up: this many events at the most.
 pub(crate) const PAGE_EVENTS_MAX: usize = 1_000;

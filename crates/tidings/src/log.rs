@@ -40,6 +40,7 @@ use crate::channel::Channel;
 use crate::error::{Code, Error, Result};
 use crate::event::{Draft, Event};
 use crate::id::{Epoch, EventId};
+use crate::meters::Timer;
 
 /// Orders and keeps events. `seq` counts from 1; a position is the seq of the last event that is in.
 pub(crate) trait Log: Send + Sync {
@@ -106,6 +107,11 @@ pub(crate) trait Log: Send + Sync {
 
     /// Lets go of what retention no longer covers.
     fn expire(&self);
+
+    /// How long writes to a store took.
+    fn commits(&self) -> Option<&Timer> {
+        None
+    }
 
     /// What it holds, for metrics and tests.
     fn retained(&self) -> Retained;

@@ -144,7 +144,7 @@ impl Shard {
         let visitor = plain.visitor.take();
         if let Some(user) = visitor.as_ref().and_then(Visitor::id) {
             for channel in channels.iter().filter(|channel| channel.is_present) {
-                Io::root(Arc::clone(&server)).presence().leave(&channel.name, user);
+                Io::root(Arc::clone(&server)).presence().lose(&channel.name, user);
             }
         }
     }

@@ -14,6 +14,7 @@ use crate::access::Access;
 use crate::handshake::KeepHeaders;
 use crate::hub::Hub;
 use crate::origin::Origins;
+use crate::pacing::{Pacer, PacingOf};
 use crate::presence::Present;
 use crate::random::SocketIds;
 use crate::shard::command::Command;
@@ -24,6 +25,8 @@ use crate::wire::Envelope;
 
 pub(crate) struct Server {
     pub(crate) hub: Hub,
+    /// Where channels may be paced.
+    pub(crate) pacer: Option<Pacer>,
     pub(crate) config: Config,
     pub(crate) namespaces: Namespaces,
     pub(crate) access: Access,
@@ -59,6 +62,7 @@ pub(crate) struct Config {
     pub(crate) envelope: Envelope,
     pub(crate) recovery: Option<Recovery>,
     pub(crate) report_errors: bool,
+    pub(crate) presence_grace: Duration,
 }
 
 impl Config {
@@ -110,7 +114,12 @@ fn milliseconds(duration: Duration) -> u64 {
 }
 
 impl Server {
-    pub(crate) fn new(hub: Hub, config: Config, states: HashMap<TypeId, Box<dyn Any + Send + Sync>>) -> Self {
+    pub(crate) fn new(
+        hub: Hub,
+        config: Config,
+        pacing: Option<PacingOf>,
+        states: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
+    ) -> Self {
         let log = &hub.log;
         let sessions = config
             .recovery
@@ -120,10 +129,11 @@ impl Server {
         Self {
             sessions,
             hub,
+            pacer: pacing.map(Pacer::new),
+            present: Present::new(config.presence_grace),
             config,
             namespaces: Namespaces::new(),
             access: Access::default(),
-            present: Present::default(),
             socket_ids,
             states,
             runtime: OnceLock::new(),
@@ -172,6 +182,9 @@ impl Server {
     pub(crate) async fn close(&self, patience: Duration) {
         const FAREWELL: Duration = Duration::from_secs(1);
         self.hub.drain();
+        if let Some(pacer) = &self.pacer {
+            pacer.end(&self.hub);
+        }
         self.hub.send_all(|| Command::CloseAll);
         self.wait(patience, |counts| counts.sockets == 0 && counts.tasks == 0)
             .await;
@@ -192,7 +205,7 @@ impl Server {
 }
 
 /// What a server holds at one moment. When the last client is gone, all but what is retained is zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
     /// Transport-level clients.

@@ -11,6 +11,7 @@ pub(crate) mod command;
 mod execute;
 mod fanout;
 mod flush;
+mod latest;
 mod receive;
 mod replay;
 pub(crate) mod run;
@@ -29,6 +30,7 @@ use hashbrown::HashMap;
 
 use crate::connection::{Connection, Key, Pace, Phase, Transport};
 use crate::event::Event;
+use crate::meters::Meters;
 use crate::random::RandomId;
 use crate::server::Server;
 use crate::socketio::driver::{Driver, Job};
@@ -41,6 +43,7 @@ use channels::Channels;
 pub(crate) struct Shard {
     pub(crate) number: u16,
     pub(crate) server: Arc<Server>,
+    pub(crate) meters: Metered,
     pub(crate) connections: Arena<Connection>,
     pub(crate) sessions: HashMap<RandomId, u32>,
     pub(crate) channels: Channels,
@@ -66,8 +69,12 @@ pub(crate) struct Shard {
     linking: Vec<(Key, u32)>,
     events: Vec<Arc<Event>>,
     replayed: Replayed,
+    /// The same of the latest values of channels, by version.
+    latest: Replayed,
     /// Kept between fan-outs for its memory.
     reached_buffer: Vec<(u32, u32)>,
+    /// The time of the first event that this turn fans out.
+    first_event_ms: Option<u64>,
     clock: Instant,
     pub(crate) now_ms: u64,
     sweep_at: u32,
@@ -80,6 +87,10 @@ impl Shard {
     fn new(number: u16, server: Arc<Server>) -> Self {
         Self {
             number,
+            meters: Metered {
+                all: Arc::clone(&server.hub.meters),
+                own: usize::from(number),
+            },
             connections: Arena::new(),
             sessions: HashMap::new(),
             channels: Channels::new(Arc::clone(&server.hub.gauges)),
@@ -96,7 +107,9 @@ impl Shard {
             linking: Vec::new(),
             events: Vec::new(),
             replayed: Replayed::default(),
+            latest: Replayed::default(),
             reached_buffer: Vec::new(),
+            first_event_ms: None,
             clock: Instant::now(),
             now_ms: 0,
             sweep_at: 0,
@@ -136,6 +149,7 @@ impl Shard {
             })
         });
         self.sessions.insert(self.connections[index].sid, index);
+        self.meters.opened.add(1);
         index
     }
 
@@ -183,13 +197,16 @@ impl Shard {
     /// Ends a connection: its sockets now, its transport once `farewell` is out.
     pub(crate) fn end(&mut self, index: u32, reason: Reason, farewell: Farewell) {
         let now_ms = self.now_ms;
-        let Some(connection) = self.at(index) else { return };
+        let Some(connection) = self.connections.get_mut(index) else {
+            return;
+        };
         if !connection.is_open() {
             if farewell == Farewell::None {
                 self.remove(index);
             }
             return;
         }
+        self.meters.end(reason);
         connection.phase = Phase::Closing {
             since_ms: now_ms,
             shut: false,
@@ -255,6 +272,20 @@ impl Shard {
     pub(crate) fn gauge_tasks(&self) -> TaskGauge {
         self.server.hub.gauges.tasks.fetch_add(1, Ordering::AcqRel);
         TaskGauge(Arc::clone(&self.server.hub.gauges))
+    }
+}
+
+/// A shard's own meters among all.
+pub(crate) struct Metered {
+    all: Arc<[Meters]>,
+    own: usize,
+}
+
+impl std::ops::Deref for Metered {
+    type Target = Meters;
+
+    fn deref(&self) -> &Meters {
+        &self.all[self.own]
     }
 }
 

@@ -60,6 +60,16 @@ pub(crate) enum Envelope {
     Metadata,
 }
 
+impl Envelope {
+    /// For what is not logged, when the shard is at `position`.
+    pub(crate) fn unlogged(self, position: u64) -> Self {
+        match self {
+            Envelope::Id { .. } => Envelope::Id { otherwise: position },
+            envelope => envelope,
+        }
+    }
+}
+
 /// The encodings of one event, or of several that follow each other, for the subscribers of one channel.
 #[derive(Default)]
 pub(crate) struct Encodings([Option<Bytes>; Wire::COUNT]);
@@ -205,13 +215,13 @@ pub(crate) fn poll_answer(out: &mut Vec<u8>, events: &[&[u8]], next: &str, gaps:
     out.extend_from_slice(rest.as_bytes());
 }
 
-/// An event as an element of a poll's answer.
+/// An event as an element of a poll's answer; one that was not logged has no id.
 pub(crate) fn poll_event(event: &Event, channel: &Channel, epoch: Epoch) -> Vec<u8> {
     let message = &event.draft.message;
     let data = json::data_from_arguments(message.arguments(), &message.attachments);
-    let id = EventId::new(epoch, event.seq).to_string();
+    let id = (event.seq > 0).then(|| EventId::new(epoch, event.seq).to_string());
     let json = json::Event {
-        id: Some(&id),
+        id: id.as_deref(),
         channel: channel.shown(),
         event: &message.name,
         data: &data,

@@ -37,7 +37,9 @@ pub(super) struct Draft<'a> {
 /// The answer.
 #[derive(Debug, Serialize)]
 pub(super) struct Published {
-    id: EventId,
+    /// None where the channel's pace had no place for it in the log, or has it wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<EventId>,
     /// Whether it had been published before, under its key.
     duplicate: bool,
     /// What it survives from now on.
@@ -104,19 +106,22 @@ impl Published {
     /// # Errors
     /// When it can't be.
     pub(super) async fn of(emitted: Emitted) -> Result<Self> {
-        let Receipt {
-            id,
-            duplicate,
-            durability,
-            ..
-        } = emitted
-            .receipt()
-            .await?
-            .ok_or_else(|| Error::coded(Code::Internal, "internal error"))?;
-        Ok(Self {
-            id,
-            duplicate,
-            durability,
+        Ok(match emitted.receipt().await? {
+            Some(Receipt {
+                id,
+                duplicate,
+                durability,
+                ..
+            }) => Self {
+                id: Some(id),
+                duplicate,
+                durability,
+            },
+            None => Self {
+                id: None,
+                duplicate: false,
+                durability: Durability::Memory,
+            },
         })
     }
 }

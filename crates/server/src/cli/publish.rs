@@ -58,7 +58,9 @@ struct Draft<'a> {
 /// What is answered, and printed.
 #[derive(Debug, Serialize, Deserialize)]
 struct Receipt {
-    id: String,
+    /// None in a channel with a pace, which may not pass each event on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
     duplicate: bool,
     durability: String,
 }
@@ -217,6 +219,9 @@ fn pleasant(receipt: &Receipt, channel: &str) -> String {
         duplicate,
         durability,
     } = receipt;
+    let Some(id) = id else {
+        return format!("taken: {channel} passes on the latest event, at its pace");
+    };
     let what = if *duplicate { "already there" } else { "published" };
     let survives = match &**durability {
         "memory" => "in memory, gone when the server ends",
@@ -234,7 +239,7 @@ mod tests {
     #[test]
     fn a_receipt_says_what_it_means() {
         let receipt = |duplicate, durability: &str| Receipt {
-            id: "k3v9x1qa-1".to_owned(),
+            id: Some("k3v9x1qa-1".to_owned()),
             duplicate,
             durability: durability.to_owned(),
         };

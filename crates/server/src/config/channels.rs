@@ -3,6 +3,7 @@
 use super::document::{Node, Origin, Table};
 use super::history;
 use super::keys::CHANNELS;
+use super::pace;
 use super::problem::Problem;
 use super::section::{Section, boolean, text};
 use crate::rules::{Pattern, Policy, Rule, Rules};
@@ -18,6 +19,7 @@ pub(super) fn read(tables: Vec<(Table, Origin)>, can_keep: bool, problems: &mut 
         let publish = section.read("publish", policy).unwrap_or_default();
         let presence = section.read("presence", boolean).unwrap_or_default();
         let history = history::read(&mut section, can_keep);
+        let pace = pace::read(&mut section, history.is_some());
         match pattern {
             Some((pattern, origin)) => {
                 let rule = Rule {
@@ -26,6 +28,7 @@ pub(super) fn read(tables: Vec<(Table, Origin)>, can_keep: bool, problems: &mut 
                     publish,
                     presence,
                     history,
+                    pace,
                 };
                 if let Err(error) = rules.push(rule) {
                     section.problem(origin, "match", &error.to_string());

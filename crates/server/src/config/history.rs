@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::document::{Node, Table, Value};
+use super::document::{Node, Value};
 use super::keys::HISTORY;
-use super::section::{Section, positive, time};
+use super::section::{Section, positive, take, time};
 use crate::rules::History;
 
 /// The longest time for which events can be kept. Longer than that is for good, and `for` is better left out.
@@ -38,11 +38,6 @@ fn history(node: &Node) -> Result<History, String> {
         time: take(table, "for", retention_time)?,
         bytes: take(table, "bytes", positive)?,
     })
-}
-
-fn take<T>(table: &Table, key: &str, parse: impl FnOnce(&Node) -> Result<T, String>) -> Result<Option<T>, String> {
-    let value = table.get(key).map(parse).transpose();
-    value.map_err(|error| format!("`{key}`: {error}"))
 }
 
 fn retention_time(node: &Node) -> Result<Duration, String> {

@@ -81,8 +81,17 @@ pub(super) const ADMIN: Keys = Keys {
 
 pub(super) const CHANNELS: Keys = Keys {
     table: "[[channels]]",
-    known: &["match", "history", "subscribe", "publish", "presence"],
-    later: &["slow", "conflate", "throttle", "debounce"],
+    known: &[
+        "match",
+        "history",
+        "subscribe",
+        "publish",
+        "presence",
+        "conflate",
+        "throttle",
+        "debounce",
+    ],
+    later: &["slow"],
 };
 
 pub(super) const ON: Keys = Keys {
@@ -92,11 +101,20 @@ pub(super) const ON: Keys = Keys {
 };
 
 /// The keys of `history = { … }`.
-pub(super) const HISTORY: Keys = Keys {
-    table: "{ … }",
-    known: &["keep", "for", "bytes"],
-    later: &[],
-};
+pub(super) const HISTORY: Keys = inline(&["keep", "for", "bytes"]);
+
+/// Those of `conflate = { … }`, `throttle = { … }` and `debounce = { … }`.
+pub(super) const CONFLATE: Keys = inline(&["by", "every", "for"]);
+pub(super) const THROTTLE: Keys = inline(&["by", "every", "edge"]);
+pub(super) const DEBOUNCE: Keys = inline(&["by", "every"]);
+
+const fn inline(known: &'static [&'static str]) -> Keys {
+    Keys {
+        table: "{ … }",
+        known,
+        later: &[],
+    }
+}
 
 pub(super) const LIMITS: Keys = Keys {
     table: "[limits]",

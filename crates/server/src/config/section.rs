@@ -96,6 +96,16 @@ impl<'a> Section<'a> {
     }
 }
 
+/// Takes a key of a table within a line.
+pub(super) fn take<T>(
+    table: &Table,
+    key: &str,
+    parse: impl FnOnce(&Node) -> Result<T, String>,
+) -> Result<Option<T>, String> {
+    let value = table.get(key).map(parse).transpose();
+    value.map_err(|error| format!("`{key}`: {error}"))
+}
+
 /// A text.
 pub(super) fn text(node: &Node) -> Result<String, String> {
     match &node.value {

@@ -3,7 +3,9 @@
 use super::*;
 use crate::api::keys::ApiKeys;
 use crate::on::On;
-use crate::rules::{Action, History, Policy, Rule};
+use tidings::Edge;
+
+use crate::rules::{Action, By, Form, History, Pace, Policy, Rule};
 use crate::token::Verifier;
 
 mod refusals;

@@ -11,10 +11,10 @@ use crate::client::Client;
 use crate::rules::Action;
 
 /// Users on a page unless the client says how many.
-const USERS: usize = 100;
+pub(crate) const USERS: usize = 100;
 
 /// Users on a page at the most.
-const USERS_MAX: usize = 1_000;
+pub(crate) const USERS_MAX: usize = 1_000;
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]

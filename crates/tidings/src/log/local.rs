@@ -31,6 +31,7 @@ use crate::error::{Code, Error, Result};
 use crate::event::{Draft, Event};
 use crate::id::{Epoch, EventId};
 use crate::limits::LOG_QUEUE_BYTES_MAX;
+use crate::meters::Timer;
 
 /// Tells how much of a channel is kept on disk; none of it without an answer.
 pub(crate) type HistoryOf = Arc<dyn Fn(&str) -> Option<Retention> + Send + Sync>;
@@ -87,6 +88,8 @@ pub(super) struct Shared {
     pub(super) queue: Mutex<Queue>,
     /// Something has come into the queue.
     pub(super) came: Condvar,
+    /// How long writes took.
+    pub(super) commits: Timer,
     pub(super) state: Mutex<State>,
     /// Where to read; none while it is opened again after it failed.
     pub(super) store: RwLock<Option<Arc<Store>>>,
@@ -200,6 +203,7 @@ impl LocalLog {
                 is_expiring: false,
             }),
             came: Condvar::new(),
+            commits: Timer::default(),
             state: Mutex::new(State {
                 tail: restored.tail,
                 stored: restored.stored,
@@ -444,6 +448,10 @@ impl Log for LocalLog {
             queue.is_expiring = true;
             self.shared.enqueue(&mut queue, Job::Expire);
         }
+    }
+
+    fn commits(&self) -> Option<&Timer> {
+        Some(&self.shared.commits)
     }
 
     fn retained(&self) -> Retained {

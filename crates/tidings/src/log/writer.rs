@@ -168,7 +168,12 @@ impl Writer {
             .make(&store, &mut batch, is_expiring)
             .and_then(|()| match batch.changes.is_empty() {
                 true => Ok(()),
-                false => store.write(std::mem::take(&mut batch.changes), self.newest, batch.sync),
+                false => {
+                    let begin = Instant::now();
+                    let written = store.write(std::mem::take(&mut batch.changes), self.newest, batch.sync);
+                    self.shared.commits.took(begin.elapsed());
+                    written
+                }
             });
         match written {
             Ok(()) => {

@@ -52,7 +52,11 @@ async fn check_origin(State(server): State<Arc<Server>>, request: Request<Body>,
     server.note_runtime();
     let origin = match server.config.origins.check(request.headers()) {
         Ok(origin) => origin.map(str::to_owned),
-        Err(reason) => return varied(Error::coded(Code::OriginNotAllowed, reason).into_response()),
+        Err(reason) => {
+            let error = Error::coded(Code::OriginNotAllowed, reason);
+            server.hub.refusals.note(&error);
+            return varied(error.into_response());
+        }
     };
     let Some(origin) = origin else {
         return varied(next.run(request).await);

@@ -153,7 +153,10 @@ impl Shard {
         let Some(session) = self.session_mut(index) else {
             return ControlFlow::Break(());
         };
-        match session.rate.count(now_ms, per_second, burst) {
+        let verdict = session.rate.count(now_ms, per_second, burst);
+        self.meters.received.add(1);
+        self.meters.rate_limited.add(u64::from(verdict != Verdict::Pass));
+        match verdict {
             Verdict::Pass => {}
             Verdict::Refuse => {
                 let id = plain::request_id(text);
@@ -165,6 +168,9 @@ impl Shard {
                 return ControlFlow::Break(());
             }
         }
+        let Some(session) = self.session_mut(index) else {
+            return ControlFlow::Break(());
+        };
         session.push(Job::Text(text.into()));
         if !std::mem::replace(&mut session.is_busy, true)
             && let Some(connection) = self.at(index)

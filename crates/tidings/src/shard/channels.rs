@@ -11,6 +11,7 @@ use super::Shard;
 use crate::channel::Channel;
 use crate::connection::Subscription;
 use crate::hub::Gauges;
+use crate::pacing::Pacer;
 
 pub(crate) struct Channels {
     by_name: HashMap<Channel, u32>,
@@ -20,6 +21,8 @@ pub(crate) struct Channels {
 
 struct Entry {
     name: Channel,
+    /// Who subscribes gets its latest values.
+    is_conflated: bool,
     subscribers: SmallVec<[Subscriber; 1]>,
 }
 
@@ -58,12 +61,13 @@ impl Channels {
         &self.entries[channel as usize].subscribers
     }
 
-    fn get_or_insert(&mut self, name: &Channel) -> u32 {
+    fn get_or_insert(&mut self, name: &Channel, pacer: Option<&Pacer>) -> u32 {
         if let Some(channel) = self.by_name.get(name.as_str()) {
             return *channel;
         }
         let channel = self.entries.insert(Entry {
             name: name.clone(),
+            is_conflated: pacer.is_some_and(|pacer| pacer.is_conflated(name)),
             subscribers: SmallVec::new(),
         });
         let channel = u32::try_from(channel).expect("fewer than 2^32 channels");
@@ -80,11 +84,12 @@ impl Shard {
         if self.is_subscribed(index, name) {
             return;
         }
-        let channel = self.channels.get_or_insert(name);
+        let channel = self.channels.get_or_insert(name, self.server.pacer.as_ref());
         let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
-        let subscribers = &mut self.channels.entries[channel as usize].subscribers;
+        let entry = &mut self.channels.entries[channel as usize];
+        let (subscribers, is_stale) = (&mut entry.subscribers, entry.is_conflated);
         let slot = u32::try_from(subscribers.len()).unwrap_or(u32::MAX);
         let subscription = u32::try_from(connection.subscriptions.len()).unwrap_or(u32::MAX);
         subscribers.push(Subscriber {
@@ -96,11 +101,13 @@ impl Shard {
             slot,
             member,
             joined_at,
+            is_stale,
         });
+        connection.is_stale |= is_stale;
         let waited_for_page = connection.lag().is_some_and(|lag| lag.page.take().is_some());
         self.channels.gauges.subscriptions.fetch_add(1, Ordering::Relaxed);
-        if waited_for_page {
-            // It was for other channels: it is asked for again.
+        if waited_for_page || is_stale {
+            // A page was for other channels: it is asked for again.
             self.mark_dirty(index);
         }
     }

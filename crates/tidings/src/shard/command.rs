@@ -16,6 +16,7 @@ use crate::event::Event;
 use crate::handshake::Opening;
 use crate::hub::Permit;
 use crate::log::{Cursor, Page, Since};
+use crate::meters::Census;
 use crate::occupancy;
 use crate::plain::Granted;
 use crate::plain::session::Renewal;
@@ -170,6 +171,13 @@ pub(crate) enum Command {
     },
     /// An event that is not logged: volatile, or one that asks for acks.
     Broadcast { event: Arc<Event>, kind: BroadcastKind },
+    /// The latest values of a conflated channel, for a connection that is subscribed to it.
+    Latest {
+        key: Key,
+        channel: Channel,
+        events: Vec<Arc<Event>>,
+        version: u64,
+    },
     /// Nobody waits for this ack any more.
     ForgetAck { ack: u64, socket: Option<Arc<SocketInner>> },
     /// Answers the first channels that have subscribers.
@@ -192,6 +200,8 @@ pub(crate) enum Command {
     Disconnect { socket: Arc<SocketInner>, close: bool },
     /// Ends the transport of a socket's connection, so that the client comes back.
     CloseTransport { socket: Arc<SocketInner>, code: u16 },
+    /// How many are connected, and what waits for them.
+    Census(mpsc::UnboundedSender<Census>),
     /// Who is connected.
     Connections(Box<connections::Request>),
     /// Ends a connection, for good as far as its transport can say that; answers whether there was one.
@@ -226,6 +236,8 @@ pub(crate) enum BroadcastKind {
     Plain,
     /// To those who can take it now.
     Volatile,
+    /// As volatile ones; who can't take it now gets what is the latest then.
+    Latest,
     /// To all, with the ack id; each shard tells the sink how many acks to expect.
     WithAck { ack: u64, sink: AckSink },
 }

@@ -97,6 +97,12 @@ impl Shard {
                 sink,
             } => self.send_with_ack(&socket, &packet, ack, sink),
             Command::Broadcast { event, kind } => self.broadcast(&event, &kind),
+            Command::Latest {
+                key,
+                channel,
+                events,
+                version,
+            } => self.latest_came(key, &channel, &events, version),
             Command::ForgetAck { ack, socket } => self.forget_ack(ack, socket.as_deref()),
             Command::Occupied { request, reply } => drop(reply.send(self.occupied(&request))),
             Command::Select { selection, reply } => {
@@ -125,6 +131,7 @@ impl Shard {
                     self.close_transport(socket.key.index, code);
                 }
             }
+            Command::Census(reply) => drop(reply.send(self.census())),
             Command::Connections(request) => self.list_connections(&request),
             Command::SendAway { key, reply } => drop(reply.send(self.send_away(key))),
             Command::Renew { socket, expires_at } => self.renew(&socket, expires_at),

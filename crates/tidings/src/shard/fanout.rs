@@ -10,7 +10,7 @@ use crate::connection::{Connection, Transport};
 use crate::event::Event;
 use crate::limits::{RUN_BYTES_MAX, TURN_BYTES_MAX, TURN_EVENTS_MAX};
 use crate::shard::command::{BroadcastKind, Selection};
-use crate::wire::{self, Encodings, Envelope, Wire};
+use crate::wire::{self, Encodings, Wire};
 
 impl Shard {
     /// Fans out all events up to `position`.
@@ -23,6 +23,9 @@ impl Shard {
                 .hub
                 .log
                 .tail(self.position, wanted.min(TURN_EVENTS_MAX), &mut events);
+            if self.first_event_ms.is_none() {
+                self.first_event_ms = events.first().map(|event| event.time_ms);
+            }
             if tail.missed {
                 self.fall_behind();
             }
@@ -78,6 +81,7 @@ impl Shard {
         let mut encoded_for: Option<u32> = None;
         let mut reached = std::mem::take(&mut self.reached_buffer);
         self.reach(&first.draft.channels, &first.draft.except, &mut reached);
+        let (mut delivered, mut lagged) = (0, 0);
         for (index, channel) in reached.drain(..) {
             let Some(connection) = self.connections.get_mut(index) else {
                 continue;
@@ -92,37 +96,45 @@ impl Shard {
             let name = self.channels.name(channel);
             let wire = connection.wire;
             let chunk = encodings.get(wire, || wire::run(wire, run, name, envelope, server.hub.epoch));
-            push_run(connection, first.seq, chunk, limit);
+            match push_run(connection, first.seq, chunk, limit) {
+                true => delivered += run.len(),
+                false => lagged += 1,
+            }
             self.note_dirty(index);
         }
+        self.meters.delivered.add(delivered as u64);
+        self.meters.lagged.add(lagged);
         self.reached_buffer = reached;
     }
 
     /// Delivers an event that is not logged.
     pub(crate) fn broadcast(&mut self, event: &Arc<Event>, kind: &BroadcastKind) {
         let server = Arc::clone(&self.server);
-        let envelope = match server.config.envelope {
-            Envelope::Id { .. } => Envelope::Id {
-                otherwise: self.position,
-            },
-            envelope => envelope,
-        };
+        let envelope = server.config.envelope.unlogged(self.position);
         let ack = match kind {
-            BroadcastKind::Plain | BroadcastKind::Volatile => None,
+            BroadcastKind::Plain | BroadcastKind::Volatile | BroadcastKind::Latest => None,
             BroadcastKind::WithAck { ack, .. } => Some(*ack),
         };
         let mut encodings = Encodings::default();
         let mut encoded_for: Option<u32> = None;
         let mut reached = std::mem::take(&mut self.reached_buffer);
         self.reach(&event.draft.channels, &event.draft.except, &mut reached);
-        let mut expected = 0;
+        let (mut expected, mut delivered) = (0, 0);
         for (index, channel) in reached.drain(..) {
             let position = self.position;
             let Some(connection) = self.connections.get_mut(index) else {
                 continue;
             };
-            if matches!(kind, BroadcastKind::Volatile) && !takes_volatile(connection) {
-                continue;
+            match kind {
+                BroadcastKind::Volatile if !takes_volatile(connection) => {
+                    self.meters.volatile_dropped.add(1);
+                    continue;
+                }
+                BroadcastKind::Latest if !takes_volatile(connection) => {
+                    connection.make_stale(channel);
+                    continue;
+                }
+                _ => {}
             }
             // Only Socket.IO clients can acknowledge, and a poll's answer is a cursor, which this event moves none.
             let is_plain = connection.plain.is_some();
@@ -145,8 +157,10 @@ impl Shard {
                 expected += 1;
             }
             connection.push_unlogged(position, chunk);
+            delivered += 1;
             self.note_dirty(index);
         }
+        self.meters.delivered.add(delivered);
         self.reached_buffer = reached;
         if let BroadcastKind::WithAck { sink, .. } = kind {
             sink.expect(expected);
@@ -220,17 +234,18 @@ fn next_run(events: Run<'_>, bytes_max: usize) -> Option<(Run<'_>, Run<'_>)> {
 }
 
 /// Pushes logged events, of which the first is `seq`, or lets the connection lag when its outbox is full. An empty one takes
-/// them in any case.
-fn push_run(connection: &mut Connection, seq: u64, chunk: &Bytes, outbox_bytes_max: usize) {
+/// them in any case. False when it lags now.
+fn push_run(connection: &mut Connection, seq: u64, chunk: &Bytes, outbox_bytes_max: usize) -> bool {
     if !connection.outbox.is_empty() && connection.outbox.bytes() + chunk.len() > outbox_bytes_max {
         connection.fall_back(seq - 1);
-    } else {
-        connection.outbox.push(chunk.clone());
+        return false;
     }
+    connection.outbox.push(chunk.clone());
+    true
 }
 
 /// Volatile events are for who can take them now.
-fn takes_volatile(connection: &Connection) -> bool {
+pub(super) fn takes_volatile(connection: &Connection) -> bool {
     let writable = match &connection.transport {
         Transport::WebSocket(_) | Transport::Stream(_) | Transport::BareStream { .. } => !connection.blocked,
         Transport::Polling(polling) => polling.get.is_some(),

@@ -11,6 +11,7 @@ use crate::connection::{Connection, Key, Pace, Phase, Socket, Transport};
 use crate::error::Result;
 use crate::limits::{PAGE_EVENTS_MAX, WRITE_CHUNKS_MAX};
 use crate::log::{Cursor, Log, Page, PageLimit};
+use crate::meters::Meters;
 use crate::plain::pipe::Piped;
 use crate::shard::command::Command;
 use crate::socketio::reason::Reason;
@@ -43,8 +44,10 @@ impl Shard {
     pub(crate) fn flush(&mut self, index: u32) {
         loop {
             let now_ms = self.now_ms;
-            let Some(connection) = self.at(index) else { return };
-            match write(connection, now_ms) {
+            let Some(connection) = self.connections.get_mut(index) else {
+                return;
+            };
+            match write(connection, now_ms, &self.meters) {
                 Written::All => {
                     connection.blocked = false;
                     connection.progress_ms = now_ms;
@@ -91,11 +94,15 @@ impl Shard {
             Phase::Closing { .. } => {}
             Phase::Open => {
                 connection.resume_reading(outbox_bytes_max);
+                let is_stale = connection.is_stale;
                 if std::mem::take(&mut connection.drivers_wait) {
                     let drivers = connection.client.drivers();
                     self.ready.extend(drivers.into_iter().map(|driver| (driver, None)));
                 }
                 self.go_on_with_post(index);
+                if is_stale {
+                    self.ask_for_latest(index);
+                }
             }
         }
     }
@@ -195,6 +202,7 @@ impl Shard {
             let from = lag.from;
             self.tell_gap(index, &untold, from);
         }
+        self.meters.delivered.add(page.events.len() as u64);
         for (cursor, event) in &page.events {
             self.release_deferred(index, event.seq - 1);
             if event.draft.except.iter().any(|name| self.is_subscribed(index, name)) {
@@ -233,7 +241,7 @@ impl Shard {
     }
 }
 
-fn write(connection: &mut Connection, now_ms: u64) -> Written {
+fn write(connection: &mut Connection, now_ms: u64, meters: &Meters) -> Written {
     let Connection {
         transport,
         waker,
@@ -294,6 +302,8 @@ fn write(connection: &mut Connection, now_ms: u64) -> Written {
                 match written {
                     Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Written::Failed,
                     Poll::Ready(Ok(bytes)) => {
+                        meters.writes.add(1);
+                        meters.written_bytes.add(bytes as u64);
                         outbox.consume(bytes);
                         *progress_ms = now_ms;
                     }

@@ -50,6 +50,7 @@ impl Shard {
         }
         // What is being read is for other cursors.
         connection.fall_back(from.min(delivered));
+        self.meters.replays.add(1);
         self.mark_dirty(index);
     }
 
@@ -69,6 +70,7 @@ impl Shard {
         let names: Vec<&str> = channels.iter().map(|channel| channel.shown()).collect();
         let next = self.server.hub.id(from);
         tracing::debug!(channels = ?names, %next, "a client has a gap");
+        self.meters.gaps.add(1);
         let Some(connection) = self.at(index) else { return };
         match connection.wire {
             Wire::Json => connection

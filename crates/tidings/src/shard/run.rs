@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt as _;
 
@@ -25,6 +25,7 @@ use crate::server::Server;
 use crate::shard::command::{Command, Queued};
 use crate::socketio::driver;
 use crate::socketio::handler::EnterTask;
+use crate::socketio::io::Io;
 
 /// A future that lives on a shard's thread: a handler, or what asks the application about a client.
 pub(crate) type Task = Pin<Box<dyn Future<Output = ()>>>;
@@ -92,7 +93,10 @@ async fn turns(cell: Rc<Cell>) {
             biased;
             // First, since there may always be something to do.
             _ = sweep.tick(), if !is_idle => swept = true,
-            _ = expiry.tick(), if number == 0 => server.expire(),
+            _ = expiry.tick(), if number == 0 => {
+                server.expire();
+                Io::root(Arc::clone(&server)).presence().expire(Instant::now());
+            }
             () = handle.woken() => {}
         }
         if is_polite && server.hub.log.position() > cell.state.borrow().position {
@@ -147,6 +151,7 @@ impl Shard {
             self.advance(position);
         }
         self.flush_dirty();
+        self.note_delay();
         self.resume_postponed();
         self.is_in_turn = false;
         is_all && self.dirty.is_empty()
@@ -154,6 +159,16 @@ impl Shard {
 }
 
 impl Shard {
+    /// Counts how long the first event that this turn has fanned out was under way.
+    fn note_delay(&mut self) {
+        if let Some(event_ms) = self.first_event_ms.take() {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.meters
+                .delay
+                .took(now.saturating_sub(Duration::from_millis(event_ms)));
+        }
+    }
+
     /// Lets a driver go on in the next turn, when what its handlers sent has been written.
     pub(crate) fn postpone(&mut self, driver: Rc<driver::Driver>) {
         self.postponed.push(driver);
@@ -227,6 +242,9 @@ pub(crate) async fn decided<T>(deciding: impl Future<Output = Result<T>>) -> Res
 /// Asks the application about a client, and lets the client in or not.
 async fn enter(cell: Rc<Cell>, task: EnterTask) {
     let outcome = decided(task.decide(&cell.server)).await;
+    if let Err(error) = &outcome {
+        cell.server.hub.refusals.note(error);
+    }
     // As a command, so that it takes its place among the events.
     let EnterTask { key, namespace, .. } = task;
     cell.server.hub.send(

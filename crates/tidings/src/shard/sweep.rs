@@ -19,6 +19,7 @@ impl Shard {
             if self.sweep_at >= self.connections.end() {
                 self.sweep_at = 0;
                 self.replayed = Replayed::default();
+                self.latest = Replayed::default();
             }
             if self.connections.contains(index) {
                 self.visit(index);
@@ -48,6 +49,7 @@ impl Shard {
         let is_stream = matches!(connection.transport, Transport::Stream(_));
         if (has_link || is_stream) && connection.blocked && now_ms - connection.progress_ms > STALL_CLOSE_MS {
             tracing::debug!("a client accepted no byte for 30 s");
+            self.meters.stalled.add(1);
             return self.end(index, Reason::TransportError, Farewell::None);
         }
         if connection.plain.is_some() {

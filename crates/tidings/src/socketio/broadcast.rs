@@ -213,7 +213,9 @@ impl Broadcast {
         let hub = &self.server.hub;
         let mut last = None;
         for draft in self.drafts(name, encoded)? {
-            if self.is_volatile {
+            if let Some(pacer) = &self.server.pacer {
+                last = pacer.publish(hub, draft, self.is_volatile)?.or(last);
+            } else if self.is_volatile {
                 self.send_unlogged(draft, &BroadcastKind::Volatile);
             } else {
                 last = Some(hub.publish(draft));
@@ -223,14 +225,7 @@ impl Broadcast {
     }
 
     fn send_unlogged(&self, draft: Draft, kind: &BroadcastKind) {
-        let time = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
-        let event = Arc::new(Event {
-            seq: 0,
-            time_ms: u64::try_from(time.as_millis()).unwrap_or(0),
-            draft,
-        });
+        let event = Arc::new(Event::unlogged(draft));
         self.server.hub.send_all(|| Command::Broadcast {
             event: Arc::clone(&event),
             kind: kind.clone(),

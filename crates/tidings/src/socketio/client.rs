@@ -372,14 +372,17 @@ impl Shard {
         let limits = &self.server.hub.limits;
         let (per_second, burst) = (limits.messages_per_second, limits.messages_burst);
         let now_ms = self.now_ms;
-        let Some(connection) = self.at(index) else {
+        self.meters.received.add(1);
+        let Some(connection) = self.connections.get_mut(index) else {
             return Verdict::Close;
         };
         let client = &mut connection.client;
         if !std::mem::replace(&mut client.has_begun, true) && kind == PacketType::Connect {
             return Verdict::Pass;
         }
-        client.rate.count(now_ms, per_second, burst)
+        let verdict = client.rate.count(now_ms, per_second, burst);
+        self.meters.rate_limited.add(u64::from(verdict != Verdict::Pass));
+        verdict
     }
 
     /// An error as an ack or, where the client asked for none, as `tidings:error`.

@@ -25,6 +25,18 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason, in the order of the type.
+    pub const ALL: &'static [Reason] = &[
+        Reason::TransportError,
+        Reason::TransportClose,
+        Reason::ForcedClose,
+        Reason::PingTimeout,
+        Reason::ParseError,
+        Reason::ServerShuttingDown,
+        Reason::ClientNamespaceDisconnect,
+        Reason::ServerNamespaceDisconnect,
+    ];
+
     /// The reason as Node spells it, for example `"transport close"`.
     pub const fn as_str(self) -> &'static str {
         match self {

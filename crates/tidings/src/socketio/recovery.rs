@@ -171,7 +171,20 @@ pub(crate) async fn recover(
     user_id: Option<&Arc<str>>,
 ) -> Option<Recovered> {
     let sessions = server.sessions.as_ref()?;
-    let (pid, offset) = asked_for(handshake.auth_json()?)?;
+    let asked = asked_for(handshake.auth_json()?)?;
+    let recovered = restore(server, sessions, namespace, asked, user, user_id).await;
+    sessions.note_outcome(recovered.is_some());
+    recovered
+}
+
+async fn restore(
+    server: &Arc<Server>,
+    sessions: &Sessions,
+    namespace: &Namespace,
+    (pid, offset): (RandomId, Option<EventId>),
+    user: &User,
+    user_id: Option<&Arc<str>>,
+) -> Option<Recovered> {
     let Claimed { mut stored, taken_over } = sessions.claim(pid, &namespace.path, user_id)?;
     let taken_over = taken_over.map(TakenOver);
     // Each room has its own beginning too, which may be before the socket's: see `Socket::join_since`.

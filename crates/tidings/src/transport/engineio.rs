@@ -4,6 +4,7 @@
 pub(crate) mod polling;
 mod upgrade;
 
+use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -128,6 +129,7 @@ impl Shard {
             blocked: false,
             reader_waits: false,
             drivers_wait: false,
+            is_stale: false,
             progress_ms: now_ms,
             seen: 0,
             subscriptions: Vec::new(),
@@ -240,7 +242,7 @@ impl Shard {
         let Some(connection) = self.at(index) else { return };
         let heartbeat = &mut connection.heartbeat;
         if let Some(pinged_ms) = heartbeat.pinged_ms
-            && now_ms > pinged_ms.max(heartbeat.received_ms) + timeout_ms
+            && now_ms > pinged_ms.get().max(heartbeat.received_ms) + timeout_ms
         {
             // The transport may be dead: nothing waits for a farewell to be read.
             let farewell = if connection.wire == Wire::SocketIo {
@@ -253,10 +255,10 @@ impl Shard {
         // Another ping would give a dead client its time anew.
         let is_answered = heartbeat
             .pinged_ms
-            .is_none_or(|pinged_ms| heartbeat.received_ms > pinged_ms);
+            .is_none_or(|pinged_ms| heartbeat.received_ms > pinged_ms.get());
         if is_answered && now_ms >= heartbeat.ping_due_ms {
             heartbeat.ping_due_ms = now_ms + interval_ms;
-            heartbeat.pinged_ms = Some(now_ms);
+            heartbeat.pinged_ms = NonZeroU64::new(now_ms);
             self.push_control(index, b"2");
         }
     }

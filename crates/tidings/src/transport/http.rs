@@ -21,7 +21,7 @@ use super::engineio::Refusal;
 use super::engineio::polling::{PollReply, PostReply};
 use super::{query, websocket};
 use crate::client_files;
-use crate::error::Code;
+use crate::error::{Code, Error};
 use crate::handshake::Opening;
 use crate::hub::{Hub, Permit};
 use crate::origin;
@@ -98,7 +98,11 @@ async fn handle(State(server): State<Arc<Server>>, request: http::Request<Body>)
     let is_upgrade = request.headers().contains_key(header::UPGRADE);
     let origin = match server.config.origins.check(request.headers()) {
         Ok(origin) => origin.map(str::to_owned),
-        Err(reason) => return refuse(&Refusal::Forbidden(reason), is_upgrade),
+        Err(reason) => {
+            let refused = Error::coded(Code::OriginNotAllowed, reason.clone());
+            server.hub.refusals.note(&refused);
+            return refuse(&Refusal::Forbidden(reason), is_upgrade);
+        }
     };
     let mut response = if let Some(origin) = &origin
         && origin::is_preflight(method, request.headers())

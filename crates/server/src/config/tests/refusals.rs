@@ -27,15 +27,6 @@ fn what_comes_with_later_versions_is_refused() {
         ("[hooks]\nurl = \"u\"", "hooks"),
         ("admin.password = \"s3cret\"", "admin.password"),
         ("channels = [{ match = \"a\", slow = \"drop\" }]", "channels.slow"),
-        (
-            "channels = [{ match = \"a\", conflate = { by = \"id\" } }]",
-            "channels.conflate",
-        ),
-        (
-            "channels = [{ match = \"a\", throttle = { every = \"1s\" } }]",
-            "channels.throttle",
-        ),
-        ("channels = [{ match = \"a\", debounce = \"1s\" }]", "channels.debounce"),
     ] {
         let text = format!("auth.anonymous = true\n{text}");
         check(
@@ -51,6 +42,50 @@ fn what_comes_with_later_versions_is_refused() {
         "listen = \"unix:/run/tidings\"",
         &["`listen`", "`unix:` is not supported yet by this version"],
     );
+}
+
+#[test]
+fn a_pace_that_makes_no_sense_is_refused() {
+    for (keys, parts) in [
+        (
+            "conflate = \"50ms\"",
+            ["`channels.conflate`", "it is a table, as in { by ="],
+        ),
+        (
+            "conflate = { by = \"data.id\" }",
+            ["`channels.conflate`", "`every` is missing"],
+        ),
+        (
+            "conflate = { every = \"50ms\", by = \"id\" }",
+            ["`by`: \"id\" given", "\"data.id\""],
+        ),
+        (
+            "conflate = { every = \"50ms\", by = \"{data.id}\" }",
+            ["`by`", "without braces"],
+        ),
+        ("conflate = { every = \"0s\" }", ["`every`", "a millisecond or more"]),
+        ("conflate = { every = \"2h\" }", ["`every`", "at most an hour"]),
+        (
+            "conflate = { evry = \"1s\" }",
+            ["`evry` is not a key", "did you mean `every`"],
+        ),
+        (
+            "throttle = { every = \"1s\", edge = \"last\" }",
+            ["`edge`: \"last\" given", "leading, trailing, both"],
+        ),
+        ("debounce = 200", ["`channels.debounce`", "has no unit"]),
+        (
+            "debounce = \"1s\", throttle = { every = \"1s\" }",
+            ["`channels.debounce`", "leave out this or `throttle`"],
+        ),
+        (
+            "history = { keep = 1 }, conflate = { every = \"1s\" }",
+            ["`channels.conflate`", "leave one of the two out"],
+        ),
+    ] {
+        let text = format!("auth.anonymous = true\ndata = \"d\"\nchannels = [{{ match = \"a\", {keys} }}]");
+        check(&text, &sources(), &[&parts]);
+    }
 }
 
 #[test]

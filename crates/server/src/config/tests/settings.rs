@@ -130,6 +130,7 @@ fn every_key_sets_what_it_says() {
             publish: Policy::User,
             presence: true,
             history,
+            pace: None,
         })
         .unwrap();
     assert_eq!(config.rules, rules);
@@ -149,6 +150,46 @@ fn every_key_sets_what_it_says() {
         connections_per_user: 12,
     };
     assert_eq!(config.limits, limits);
+}
+
+#[test]
+fn a_channel_has_the_pace_of_its_rule() {
+    let pace = |keys: &str| {
+        let config = set(&format!("channels = [{{ match = \"a\", {keys} }}]"));
+        let mut rules = Rules::default();
+        move |pace: Pace| {
+            let (subscribe, publish) = (Policy::Nobody, Policy::Nobody);
+            rules
+                .push(Rule {
+                    pattern: "a".parse().unwrap(),
+                    subscribe,
+                    publish,
+                    presence: false,
+                    history: None,
+                    pace: Some(pace),
+                })
+                .unwrap();
+            assert_eq!(config.rules, rules);
+        }
+    };
+    let milliseconds = Duration::from_millis;
+    let field = |text: &str| Some(By::Field(text.parse().unwrap()));
+    let of = |form, every, by| Pace {
+        form,
+        every: milliseconds(every),
+        by,
+    };
+    let kept = Form::Conflate {
+        keep: Some(milliseconds(600_000)),
+    };
+    pace("conflate = { by = \"data.a.b\", every = \"50ms\", for = \"10m\" }")(of(kept, 50, field("{data.a.b}")));
+    pace("conflate = { every = \"1s\" }")(of(Form::Conflate { keep: None }, 1_000, None));
+    let (both, last) = (Edge::Both, Edge::Trailing);
+    pace("throttle = { every = \"1s\" }")(of(Form::Throttle { edge: both }, 1_000, None));
+    let text = "throttle = { every = \"1s\", edge = \"trailing\", by = \"event\" }";
+    pace(text)(of(Form::Throttle { edge: last }, 1_000, Some(By::Event)));
+    pace("debounce = \"200ms\"")(of(Form::Debounce, 200, None));
+    pace("debounce = { every = \"200ms\", by = \"user\" }")(of(Form::Debounce, 200, field("{user}")));
 }
 
 #[test]

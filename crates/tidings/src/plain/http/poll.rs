@@ -141,17 +141,23 @@ impl Poll {
             .filter_map(|(name, _)| Channel::room("/", name).ok())
             .collect();
         let last = channels.iter().map(|channel| hub.log.last(channel)).max().unwrap_or(0);
-        let etag = format!("\"{}\"", hub.id(last.min(tail)));
-        if is_known(headers, &etag) {
-            return Ok(with_etag(short(Bytes::new()), &etag, StatusCode::NOT_MODIFIED));
-        }
         let limit = PageLimit {
             events: self.limit.unwrap_or(1),
             bytes: HISTORY_BYTES_MAX,
         };
+        let (conflated, version) = conflated(server, &channels, limit.events);
+        let last = hub.id(last.min(tail));
+        // A value that is no longer kept makes another answer too.
+        let etag = match conflated.len() {
+            0 => format!("\"{last}\""),
+            count => format!("\"{last}.{version}.{count}\""),
+        };
+        if is_known(headers, &etag) {
+            return Ok(with_etag(short(Bytes::new()), &etag, StatusCode::NOT_MODIFIED));
+        }
         let events = hub.read(move |log| newest(log, &channels, tail, limit)).await?;
         let encode = |(channel, event): &(Channel, Arc<Event>)| wire::poll_event(event, channel, hub.epoch);
-        let encoded: Vec<Vec<u8>> = events.iter().map(encode).collect();
+        let encoded: Vec<Vec<u8>> = events.iter().chain(&conflated).map(encode).collect();
         // About a megabyte: the oldest are left out.
         let mut bytes = 0;
         let fits = |event: &&Vec<u8>| {
@@ -223,6 +229,21 @@ fn newest(log: &dyn Log, channels: &[Channel], tail: u64, limit: PageLimit) -> R
     events.sort_by_key(|(channel, event)| (event.seq, place(channel, event)));
     events.dedup_by_key(|(_, event)| event.seq);
     Ok(events)
+}
+
+/// The latest values of the channels that are conflated, which have no ids, and the newest of their versions; 0 where there are none.
+fn conflated(server: &Server, channels: &[Channel], limit: usize) -> (Vec<(Channel, Arc<Event>)>, u64) {
+    let (mut values, mut newest) = (Vec::new(), 0);
+    let Some(pacer) = &server.pacer else {
+        return (values, newest);
+    };
+    for channel in channels {
+        let (events, version) = pacer.latest(channel);
+        let skipped = events.len().saturating_sub(limit);
+        values.extend(events.into_iter().skip(skipped).map(|event| (channel.clone(), event)));
+        newest = newest.max(version);
+    }
+    (values, newest)
 }
 
 /// Whether the client has this version (RFC 9110, section 13.1.2: weak comparison).

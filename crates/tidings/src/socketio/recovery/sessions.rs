@@ -3,6 +3,7 @@
 use std::any::{Any, TypeId};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -23,6 +24,9 @@ pub(crate) struct Sessions {
     pub(crate) recovery: Recovery,
     log: Arc<dyn Log>,
     table: Mutex<Table>,
+    /// Clients that came back to a session, and that could not.
+    recovered: AtomicU64,
+    lost: AtomicU64,
 }
 
 enum Entry {
@@ -84,12 +88,28 @@ struct Head<'a> {
 }
 
 impl Sessions {
+    /// A client has asked for its session.
+    pub(crate) fn note_outcome(&self, is_recovered: bool) {
+        let count = if is_recovered { &self.recovered } else { &self.lost };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many clients came back to their sessions, and how many could not.
+    pub(crate) fn outcomes(&self) -> (u64, u64) {
+        (
+            self.recovered.load(Ordering::Relaxed),
+            self.lost.load(Ordering::Relaxed),
+        )
+    }
+
     /// With the sessions that an earlier process left in the store: their windows begin anew.
     pub(crate) fn new(recovery: Recovery, log: Arc<dyn Log>) -> Self {
         let sessions = Self {
             recovery,
             log,
             table: Mutex::default(),
+            recovered: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
         };
         sessions.load();
         sessions
