@@ -6,7 +6,7 @@ import { by, countOf, demo, DESKTOP, isIn, isLive, items, lastId, lines, message
 import { now, SECRET, tokenOf } from "./lib/tokens.mjs";
 import { until } from "./lib/wait.mjs";
 
-const ALL = ["chat", "notify", "status", "longpoll"];
+const ALL = ["chat", "notify", "status", "longpoll", "board"];
 const ROOM = { chat: messages, longpoll: (page) => items(page, "longpoll") };
 
 const { complaints, restart, stop, tab, tabAs, url, withContext } = demo();
@@ -252,7 +252,7 @@ describe("the demo's panels", () => {
       await say(ann, "hello");
       await shows(ann, "hello");
       await until("the mark", async () => (await view("longpoll").getAttribute("data-new")) !== null);
-      for (const panel of ["longpoll", "status", "notify"]) {
+      for (const panel of ["longpoll", "board", "status", "notify"]) {
         await view(panel).click();
         assert.equal(await view(panel).getAttribute("aria-current"), "true");
         assert.equal(await by(ann, panel).isVisible(), true);

@@ -1,11 +1,12 @@
 // The demo page. Its chat: one room at a time, on the stock Socket.IO client. The panels beside it are in
-// notifications.js, status.js and longpoll.js.
+// notifications.js, status.js, longpoll.js and board.js.
 //
 // The life of a message: `compose` makes a draft, outbox.js publishes it once, the server gives it its id, sender and
 // time, and it comes back to everybody, us too, as the event `message`. What was said before we came, saved.js fetches;
 // what was said while we were away, the server sends again when we are back.
 
 import { Banner } from "./banner.js";
+import { Board } from "./board.js";
 import { Connection } from "./connection.js";
 import { epochOf, isAfter } from "./ids.js";
 import { LongPoll } from "./longpoll.js";
@@ -54,6 +55,7 @@ const outbox = new Outbox(connection, (message) => {
 new Notifications(tokens);
 new Status(tokens);
 const longPoll = new LongPoll(tokens);
+const board = new Board(tokens);
 new Views();
 
 /** The room on the page. */
@@ -97,6 +99,7 @@ function enter() {
   typing.clear();
   panel.count(null);
   longPoll.open(room.channel);
+  board.open(`cursor:${name}`);
   if (online()) subscribe();
 }
 

@@ -25,7 +25,8 @@ function initials(user) {
   return words.map((word) => [...word][0] ?? "").join("").toUpperCase() || "?";
 }
 
-function hue(user) {
+/** The number of somebody's colour, for `data-hue`. */
+export function hue(user) {
   let hash = 7;
   for (const character of user) hash = (hash * 31 + character.codePointAt(0)) >>> 0;
   return hash % HUES;

@@ -1,5 +1,7 @@
 // On a narrow screen one panel shows at a time; these buttons choose which.
 
+const CHANGING = ["status", "board"];
+
 export class Views {
   #panels = document.querySelector("#panels");
   #buttons = [...document.querySelectorAll("#views button")];
@@ -20,9 +22,9 @@ export class Views {
     }
   }
 
-  // A number that changes every few seconds is no news.
+  // What changes all the time is no news.
   #arrived(id) {
-    if (id === this.#panels.dataset.view || id === "status") return;
+    if (id === this.#panels.dataset.view || CHANGING.includes(id)) return;
     this.#mark(this.#buttons.find(({ value }) => value === id), true);
   }
 

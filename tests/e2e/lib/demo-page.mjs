@@ -118,7 +118,7 @@ export async function tokenFor(url, name) {
   return (await response.json()).token;
 }
 
-// ---- panels: `chat`, `notify`, `status`, `longpoll`
+// ---- panels: `chat`, `notify`, `status`, `longpoll`, `board`
 
 const part = (page, panel, name) => page.locator(`#${panel} [data-part="${name}"]`);
 
@@ -150,3 +150,30 @@ export const items = (page, panel) =>
     })),
   );
 export const lines = (page, panel) => page.locator(`#${panel} .line`).allTextContents();
+
+// ---- the board
+
+// The others' pointers, `{user, x, y}` by name; and one's own, `{x, y}`, where it is there.
+export const cursors = (page) =>
+  by(page, "cursor").evaluateAll((all) =>
+    all
+      .map(({ style, textContent }) => ({ user: textContent, x: Number(style.getPropertyValue("--x")), y: Number(style.getPropertyValue("--y")) }))
+      .sort((a, b) => (a.user < b.user ? -1 : 1)),
+  );
+export const ownCursor = (page) =>
+  by(page, "ring").evaluate(({ hidden, style }) =>
+    hidden ? undefined : { x: Number(style.getPropertyValue("--x")), y: Number(style.getPropertyValue("--y")) },
+  );
+
+// Moves the mouse there, `x` and `y` as fractions of the board, in so many steps.
+export async function pointAt(page, x, y, steps = 1) {
+  const { left, top, width, height } = await planeOf(page);
+  await page.mouse.move(left + x * width, top + y * height, { steps });
+}
+export const planeOf = (page) =>
+  by(page, "plane").evaluate((plane) => {
+    const { left, top, width, height } = plane.getBoundingClientRect();
+    return { left, top, width, height };
+  });
+
+export const tally = async (page, name) => Number(await by(page, `board-${name}`).textContent());
