@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use crate::cli::{Exit, Failure, Serve};
 use crate::config::{ADMIN_LISTEN, Config, Environment, Limits, Sources};
 use crate::token::{KeySet, NewToken, Source, sign};
-use crate::{demo, health, log, loopback, problem, setup};
+use crate::{demo, health, log, loopback, metrics, problem, setup};
 
 /// How long the token of `--dev` holds: for as long as anybody tries something out.
 const DEV_TOKEN: Duration = Duration::from_secs(30 * 24 * 3_600);
@@ -50,7 +50,7 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     let (io, api) = setup::server(config, keys)?;
 
     if let Some(admin) = admin {
-        let app = app(config, health::routes(&io));
+        let app = app(config, health::routes(&io).merge(metrics::routes(&io)));
         tokio::spawn(server(admin, app, &config.limits).into_future());
     }
     if config.dev {
