@@ -191,6 +191,16 @@ impl Scrape {
                 "Volatile events that a client could not take",
                 metrics.volatile_dropped,
             ),
+            (
+                "tidings_slow_dropped",
+                "Events that slow clients did not get, where the rule drops",
+                metrics.slow_dropped,
+            ),
+            (
+                "tidings_slow_closed",
+                "Slow clients that were closed, where the rule closes",
+                metrics.slow_closed,
+            ),
             ("tidings_lagged", "Times that a connection fell behind", metrics.lagged),
             (
                 "tidings_stalled",

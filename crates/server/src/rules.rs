@@ -13,7 +13,7 @@ pub(crate) use pattern::{Pattern, PatternError};
 
 use std::time::Duration;
 
-use tidings::Pacing;
+use tidings::{Pacing, Slow};
 
 use crate::token::Claims;
 
@@ -71,6 +71,8 @@ pub(crate) struct Rule {
     pub(crate) history: Option<History>,
     /// How often what is published is passed on; none: each event at once.
     pub(crate) pace: Option<Pace>,
+    /// What becomes of clients that can't keep up.
+    pub(crate) slow: Slow,
 }
 
 /// Why a list of rules can't be meant as it is written.
@@ -150,6 +152,7 @@ impl Rules {
                 presence,
                 history: Some(History::keep(DEV_KEEP)),
                 pace: None,
+                slow: Slow::Lag,
             })
         };
         let own = rule("user:{user}", Policy::Owner, Policy::Nobody, false);
@@ -210,6 +213,17 @@ impl Rules {
         Some(move |channel: &str| {
             let (_, pacing) = paces.iter().find(|(pattern, _)| pattern.matches(channel))?;
             pacing.clone().filter(|_| is_channel_name(channel))
+        })
+    }
+
+    /// What becomes of clients that are too slow for a channel, as the library asks for it; none where no rule says anything.
+    pub(crate) fn slow(&self) -> Option<impl Fn(&str) -> Slow + Send + Sync + 'static> {
+        self.0.iter().find(|rule| rule.slow != Slow::Lag)?;
+        let rules: Vec<(Pattern, Slow)> = self.0.iter().map(|rule| (rule.pattern.clone(), rule.slow)).collect();
+        Some(move |channel: &str| {
+            let rule = rules.iter().find(|(pattern, _)| pattern.matches(channel));
+            rule.filter(|_| is_channel_name(channel))
+                .map_or(Slow::Lag, |(_, slow)| *slow)
         })
     }
 
@@ -276,6 +290,7 @@ mod tests {
             presence,
             history: None,
             pace: None,
+            slow: Slow::Lag,
         }
     }
 
@@ -446,6 +461,7 @@ mod tests {
             }),
             ..rule("cursor:*", Policy::User, Policy::User, false)
         };
+        assert!(paced.slow().is_none());
         for rule in [free, conflated] {
             paced.push(rule).unwrap();
         }

@@ -58,6 +58,9 @@ pub(crate) fn server(config: &Config, keys: Option<Arc<KeySet>>) -> anyhow::Resu
     if let Some(pacing) = config.rules.pacing() {
         builder = builder.pacing(pacing);
     }
+    if let Some(slow) = config.rules.slow() {
+        builder = builder.slow(slow);
+    }
     let io = builder.try_build()?;
     if let Some(folder) = &config.data {
         // Only now: the store has seen to it that nobody else uses the folder.

@@ -19,6 +19,7 @@ use crate::origin::Origins;
 use crate::pacing::{self, Pacing, PacingOf};
 use crate::server::{Config, Server};
 use crate::shard::run;
+use crate::slow::Slow;
 use crate::socketio::io::Io;
 use crate::socketio::recovery::Recovery;
 use crate::transport::http::{Request, RequestDecision};
@@ -63,6 +64,7 @@ impl Default for Builder {
                 recovery: None,
                 report_errors: false,
                 presence_grace: Duration::from_secs(2),
+                slow: None,
             },
             limits: Limits::default(),
             shards: None,
@@ -258,6 +260,21 @@ impl Builder {
     /// Default 2 s; zero for not at all.
     pub fn presence_grace(mut self, grace: Duration) -> Self {
         self.config.presence_grace = grace;
+        self
+    }
+
+    /// Says what becomes of a client that is too slow for a channel, when its outbox is full. It is asked when a channel gets its
+    /// first subscriber of a shard, so it should answer at once. Default [`Slow::Lag`].
+    ///
+    /// ```
+    /// # use tidings::{Slow, Tidings};
+    /// # let builder = Tidings::builder().shards(1);
+    /// let io = builder
+    ///     .slow(|channel| if channel.starts_with("ticker:") { Slow::Drop } else { Slow::Lag })
+    ///     .build();
+    /// ```
+    pub fn slow(mut self, slow: impl Fn(&str) -> Slow + Send + Sync + 'static) -> Self {
+        self.config.slow = Some(Arc::new(slow));
         self
     }
 

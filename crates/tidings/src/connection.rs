@@ -52,8 +52,8 @@ pub(crate) struct Connection {
     pub(crate) reader_waits: bool,
     /// Handlers of its sockets are to go on once its outbox is drained.
     pub(crate) drivers_wait: bool,
-    /// Some of its subscriptions are.
-    pub(crate) is_stale: bool,
+    /// Some of its subscriptions are stale, or have lost something.
+    pub(crate) is_lacking: bool,
     /// When the kernel last took bytes, or the outbox last was empty.
     pub(crate) progress_ms: u64,
     /// The last fan-out that considered this connection, so that an event for several channels arrives once.
@@ -148,6 +148,7 @@ pub(crate) struct Lag {
     pub(crate) gaps_told: Vec<Channel>,
     /// Packets that are no events of the log, each to go out after the event of that seq.
     pub(crate) deferred: VecDeque<(u64, Bytes)>,
+    pub(crate) deferred_bytes: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,6 +181,8 @@ pub(crate) struct Subscription {
     pub(crate) joined_at: u64,
     /// The channel is conflated, and the client lacks its latest values.
     pub(crate) is_stale: bool,
+    /// Events were dropped, of which the client has not been told.
+    pub(crate) has_lost: bool,
 }
 
 impl Connection {
@@ -244,10 +247,11 @@ impl Connection {
 
     /// Nothing after `from` is pushed any more. What was deferred before waits on.
     pub(crate) fn fall_back(&mut self, from: u64) {
-        let deferred = self.lag().map(|lag| std::mem::take(&mut lag.deferred));
+        let before = self.lag().map(std::mem::take).unwrap_or_default();
         self.pace = Pace::Lagging(Box::new(Lag {
             from,
-            deferred: deferred.unwrap_or_default(),
+            deferred: before.deferred,
+            deferred_bytes: before.deferred_bytes,
             ..Lag::default()
         }));
     }
@@ -256,7 +260,10 @@ impl Connection {
     pub(crate) fn push_unlogged(&mut self, position: u64, chunk: Bytes) {
         match &mut self.pace {
             Pace::Live => self.outbox.push(chunk),
-            Pace::Lagging(lag) => lag.deferred.push_back((position, chunk)),
+            Pace::Lagging(lag) => {
+                lag.deferred_bytes += chunk.len();
+                lag.deferred.push_back((position, chunk));
+            }
         }
     }
 
@@ -265,7 +272,7 @@ impl Connection {
         let subscription = self.subscriptions.iter_mut().find(|one| one.channel == channel);
         if let Some(subscription) = subscription {
             subscription.is_stale = true;
-            self.is_stale = true;
+            self.is_lacking = true;
         }
     }
 

@@ -69,6 +69,7 @@ mod refusals;
 mod serve;
 mod server;
 mod shard;
+mod slow;
 mod socketio;
 mod transport;
 mod wire;
@@ -96,6 +97,7 @@ pub use serve::{Serve, serve};
 #[cfg(feature = "tls")]
 pub use serve::{Tls, TlsError};
 pub use server::Counts;
+pub use slow::Slow;
 pub use socketio::ack::{Ack, AckError, AckReply, BroadcastAckError};
 pub use socketio::arguments::{Args, Binary, Emit, Raw};
 pub use socketio::broadcast::{Applied, Broadcast, Emitted};

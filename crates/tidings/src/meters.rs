@@ -73,6 +73,9 @@ pub(crate) struct Meters {
     pub(crate) writes: Counter,
     pub(crate) written_bytes: Counter,
     pub(crate) volatile_dropped: Counter,
+    /// Events that were dropped for slow clients, and slow clients that were closed, where a channel says so.
+    pub(crate) slow_dropped: Counter,
+    pub(crate) slow_closed: Counter,
     /// Connections that fell behind.
     pub(crate) lagged: Counter,
     /// Connections that accepted no byte for too long.
@@ -124,6 +127,10 @@ pub struct Metrics {
     pub written_bytes: u64,
     /// Volatile events that a client could not take.
     pub volatile_dropped: u64,
+    /// Events that a slow client did not get, in channels of [`Slow::Drop`](crate::Slow::Drop).
+    pub slow_dropped: u64,
+    /// Connections that were closed since they were too slow.
+    pub slow_closed: u64,
     /// How often a connection fell behind.
     pub lagged: u64,
     /// Connections that were closed since they accepted no byte for 30 s.
@@ -229,6 +236,8 @@ impl Metrics {
             (&mut self.writes, &meters.writes),
             (&mut self.written_bytes, &meters.written_bytes),
             (&mut self.volatile_dropped, &meters.volatile_dropped),
+            (&mut self.slow_dropped, &meters.slow_dropped),
+            (&mut self.slow_closed, &meters.slow_closed),
             (&mut self.lagged, &meters.lagged),
             (&mut self.stalled, &meters.stalled),
             (&mut self.replays, &meters.replays),

@@ -82,6 +82,12 @@ impl Outbox {
         (!chunk.is_empty()).then_some(chunk)
     }
 
+    /// Lets go of all but the first chunk, of which a part may be written.
+    pub(crate) fn keep_first(&mut self) {
+        self.rest = VecDeque::new();
+        self.bytes = self.first.len();
+    }
+
     fn next_chunk(&mut self) {
         match self.rest.pop_front() {
             Some(chunk) => self.first = chunk,

@@ -2,6 +2,7 @@
 
 use std::any::{Any, TypeId};
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
@@ -11,6 +12,7 @@ use hashbrown::HashMap;
 use tokio::runtime::Handle;
 
 use crate::access::Access;
+use crate::channel::Channel;
 use crate::handshake::KeepHeaders;
 use crate::hub::Hub;
 use crate::origin::Origins;
@@ -18,6 +20,7 @@ use crate::pacing::{Pacer, PacingOf};
 use crate::presence::Present;
 use crate::random::SocketIds;
 use crate::shard::command::Command;
+use crate::slow::{Slow, SlowOf};
 use crate::socketio::namespace::Namespaces;
 use crate::socketio::recovery::{Recovery, Sessions};
 use crate::transport::http::AllowRequest;
@@ -63,6 +66,7 @@ pub(crate) struct Config {
     pub(crate) recovery: Option<Recovery>,
     pub(crate) report_errors: bool,
     pub(crate) presence_grace: Duration,
+    pub(crate) slow: Option<SlowOf>,
 }
 
 impl Config {
@@ -142,6 +146,18 @@ impl Server {
 
     pub(crate) fn state<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
         self.states.get(&TypeId::of::<T>())?.downcast_ref::<T>().cloned()
+    }
+
+    /// What becomes of slow clients of a channel.
+    pub(crate) fn slow(&self, channel: &Channel) -> Slow {
+        let Some(slow) = &self.config.slow else {
+            return Slow::Lag;
+        };
+        // On a shard's thread, which a panic of the application must not end.
+        catch_unwind(AssertUnwindSafe(|| slow(channel.as_str()))).unwrap_or_else(|_| {
+            tracing::error!(?channel, "what tells of slow clients panicked");
+            Slow::Lag
+        })
     }
 
     /// Notes the runtime that the caller runs in.

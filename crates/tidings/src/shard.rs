@@ -12,6 +12,7 @@ mod execute;
 mod fanout;
 mod flush;
 mod latest;
+mod overflow;
 mod receive;
 mod replay;
 pub(crate) mod run;

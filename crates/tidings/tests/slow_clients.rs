@@ -8,7 +8,7 @@ mod support;
 use std::time::Duration;
 
 use support::{Client, blocking, eventually, serve};
-use tidings::{Limits, Socket, Tidings};
+use tidings::{Limits, Slow, Socket, Tidings};
 
 fn limits() -> Limits {
     let mut limits = Limits::default();
@@ -172,5 +172,106 @@ async fn one_post_of_many_events_is_taken_as_fast_as_its_answers_are() {
     })
     .await;
     assert!(largest < 8 << 20, "{largest} bytes waited at once");
+    io.close().await;
+}
+
+fn flood(io: &tidings::Io, room: &str, count: usize) {
+    let padding = "x".repeat(1_000);
+    for i in 0..count {
+        io.to(room).emit("e", tidings::Args((i, &padding)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_channel_drops_it_loses_what_does_not_fit_and_is_told_before_the_next() {
+    let slow_of = |channel: &str| if channel == "room" { Slow::Drop } else { Slow::Lag };
+    let io = Tidings::builder().limits(limits()).slow(slow_of).build();
+    in_room(&io);
+    let address = serve(&io).await;
+    let mut slow = blocking(move || Client::connect(address)).await;
+    eventually("it is in the room", || io.counts().subscriptions == 3).await;
+    let count = 12_000;
+    flood(&io, "room", count);
+    let metrics = io.metrics().await;
+    let dropped = usize::try_from(metrics.slow_dropped).unwrap();
+    assert!(dropped > 0 && dropped < count && metrics.lagged == 0, "{metrics:?}");
+    io.to("room").emit("last", 1);
+    let (numbers, gaps) = blocking(move || {
+        let (mut numbers, mut gaps) = (Vec::new(), Vec::new());
+        loop {
+            let text = slow.receive();
+            if text.starts_with("42[\"gap\",") {
+                gaps.push((numbers.last().copied(), text));
+            } else if text.starts_with("42[\"last\"") {
+                return (numbers, gaps);
+            } else {
+                numbers.push(number(&text));
+            }
+        }
+    })
+    .await;
+    assert_eq!(numbers.len(), count - dropped);
+    for pair in numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1) {
+        assert!(pair[0] < pair[1], "{pair:?}");
+        let is_told = gaps
+            .iter()
+            .any(|(before, text)| *before == Some(pair[0]) && text.contains("[\"room\"]"));
+        assert!(is_told, "between {pair:?} there was no word of a gap: {gaps:?}");
+    }
+    let is_whole = numbers.last() == Some(&(count - 1));
+    assert!(is_whole || gaps.iter().any(|(before, _)| *before == numbers.last().copied()));
+    io.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_channel_closes_it_is_closed() {
+    let io = Tidings::builder().limits(limits()).slow(|_| Slow::Close).build();
+    in_room(&io);
+    let address = serve(&io).await;
+    let slow = blocking(move || Client::connect(address)).await;
+    let mut quick = blocking(move || Client::connect(address)).await;
+    eventually("both are in the room", || io.counts().subscriptions == 6).await;
+    // In steps that the quick one can follow.
+    for _ in 0..2_000 {
+        flood(&io, "room", 20);
+        quick = blocking(move || {
+            (0..20).for_each(|i| assert_eq!(number(&quick.receive()), i));
+            quick
+        })
+        .await;
+        if io.metrics().await.slow_closed == 1 {
+            break;
+        }
+    }
+    let metrics = io.metrics().await;
+    assert_eq!((metrics.slow_closed, metrics.lagged, metrics.slow_dropped), (1, 0, 0));
+    eventually("its socket is gone", || io.counts().sockets == 1).await;
+    drop((slow, quick));
+    eventually("all is gone", || io.counts().connections == 0).await;
+    io.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_event_of_the_log_does_not_grow_without_end() {
+    let io = Tidings::builder().limits(limits()).build();
+    in_room(&io);
+    let address = serve(&io).await;
+    let slow = blocking(move || Client::connect(address)).await;
+    eventually("it is in the room", || io.counts().subscriptions == 3).await;
+    // Joins and leaves: each some hundred bytes, for which the log has no place.
+    let name = "x".repeat(250);
+    let mut most = 0;
+    for i in 0..200_000 {
+        io.presence().enter("room", &format!("{i}{name}"), None).unwrap();
+        if i % 10_000 == 0 {
+            most = most.max(io.metrics().await.outbox_bytes);
+            if io.counts().sockets == 0 {
+                break;
+            }
+        }
+    }
+    assert_eq!(io.counts().sockets, 0, "it was closed");
+    assert!(most < 1 << 20, "{most} bytes waited for it");
+    drop(slow);
     io.close().await;
 }

@@ -6,6 +6,8 @@ use super::keys::CHANNELS;
 use super::pace;
 use super::problem::Problem;
 use super::section::{Section, boolean, text};
+use tidings::Slow;
+
 use crate::rules::{Pattern, Policy, Rule, Rules};
 
 /// Reads the tables. `can_keep`: there is a place for `history`.
@@ -20,6 +22,7 @@ pub(super) fn read(tables: Vec<(Table, Origin)>, can_keep: bool, problems: &mut 
         let presence = section.read("presence", boolean).unwrap_or_default();
         let history = history::read(&mut section, can_keep);
         let pace = pace::read(&mut section, history.is_some());
+        let slow = section.read("slow", slow).unwrap_or_default();
         match pattern {
             Some((pattern, origin)) => {
                 let rule = Rule {
@@ -29,6 +32,7 @@ pub(super) fn read(tables: Vec<(Table, Origin)>, can_keep: bool, problems: &mut 
                     presence,
                     history,
                     pace,
+                    slow,
                 };
                 if let Err(error) = rules.push(rule) {
                     section.problem(origin, "match", &error.to_string());
@@ -50,6 +54,15 @@ fn pattern(node: &Node) -> Result<Pattern, String> {
     text(node)?
         .parse()
         .map_err(|error| format!("{node} is no pattern: {error}"))
+}
+
+fn slow(node: &Node) -> Result<Slow, String> {
+    match text(node)?.as_str() {
+        "lag" => Ok(Slow::Lag),
+        "close" => Ok(Slow::Close),
+        "drop" => Ok(Slow::Drop),
+        _ => Err(format!("{node} given; it is one of lag, close, drop")),
+    }
 }
 
 fn policy(node: &Node) -> Result<Policy, String> {

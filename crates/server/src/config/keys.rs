@@ -90,8 +90,9 @@ pub(super) const CHANNELS: Keys = Keys {
         "conflate",
         "throttle",
         "debounce",
+        "slow",
     ],
-    later: &["slow"],
+    later: &[],
 };
 
 pub(super) const ON: Keys = Keys {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::api::keys::ApiKeys;
 use crate::on::On;
-use tidings::Edge;
+use tidings::{Edge, Slow};
 
 use crate::rules::{Action, By, Form, History, Pace, Policy, Rule};
 use crate::token::Verifier;

@@ -11,7 +11,8 @@ use super::Shard;
 use crate::channel::Channel;
 use crate::connection::Subscription;
 use crate::hub::Gauges;
-use crate::pacing::Pacer;
+use crate::server::Server;
+use crate::slow::Slow;
 
 pub(crate) struct Channels {
     by_name: HashMap<Channel, u32>,
@@ -23,6 +24,7 @@ struct Entry {
     name: Channel,
     /// Who subscribes gets its latest values.
     is_conflated: bool,
+    slow: Slow,
     subscribers: SmallVec<[Subscriber; 1]>,
 }
 
@@ -57,17 +59,23 @@ impl Channels {
             .map(|(_, entry)| (&entry.name, entry.subscribers.len()))
     }
 
+    /// What becomes of an event of the channel for which a subscriber has no room.
+    pub(crate) fn slow(&self, channel: u32) -> Slow {
+        self.entries[channel as usize].slow
+    }
+
     pub(crate) fn subscribers(&self, channel: u32) -> &[Subscriber] {
         &self.entries[channel as usize].subscribers
     }
 
-    fn get_or_insert(&mut self, name: &Channel, pacer: Option<&Pacer>) -> u32 {
+    fn get_or_insert(&mut self, name: &Channel, server: &Server) -> u32 {
         if let Some(channel) = self.by_name.get(name.as_str()) {
             return *channel;
         }
         let channel = self.entries.insert(Entry {
             name: name.clone(),
-            is_conflated: pacer.is_some_and(|pacer| pacer.is_conflated(name)),
+            is_conflated: server.pacer.as_ref().is_some_and(|pacer| pacer.is_conflated(name)),
+            slow: server.slow(name),
             subscribers: SmallVec::new(),
         });
         let channel = u32::try_from(channel).expect("fewer than 2^32 channels");
@@ -84,7 +92,7 @@ impl Shard {
         if self.is_subscribed(index, name) {
             return;
         }
-        let channel = self.channels.get_or_insert(name, self.server.pacer.as_ref());
+        let channel = self.channels.get_or_insert(name, &self.server);
         let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
@@ -102,8 +110,9 @@ impl Shard {
             member,
             joined_at,
             is_stale,
+            has_lost: false,
         });
-        connection.is_stale |= is_stale;
+        connection.is_lacking |= is_stale;
         let waited_for_page = connection.lag().is_some_and(|lag| lag.page.take().is_some());
         self.channels.gauges.subscriptions.fetch_add(1, Ordering::Relaxed);
         if waited_for_page || is_stale {

@@ -10,6 +10,7 @@ use crate::connection::{Connection, Transport};
 use crate::event::Event;
 use crate::limits::{RUN_BYTES_MAX, TURN_BYTES_MAX, TURN_EVENTS_MAX};
 use crate::shard::command::{BroadcastKind, Selection};
+use crate::slow::Slow;
 use crate::wire::{self, Encodings, Wire};
 
 impl Shard {
@@ -81,7 +82,8 @@ impl Shard {
         let mut encoded_for: Option<u32> = None;
         let mut reached = std::mem::take(&mut self.reached_buffer);
         self.reach(&first.draft.channels, &first.draft.except, &mut reached);
-        let (mut delivered, mut lagged) = (0, 0);
+        let (mut delivered, mut lagged, mut dropped) = (0, 0, 0);
+        let mut too_slow = Vec::new();
         for (index, channel) in reached.drain(..) {
             let Some(connection) = self.connections.get_mut(index) else {
                 continue;
@@ -96,21 +98,39 @@ impl Shard {
             let name = self.channels.name(channel);
             let wire = connection.wire;
             let chunk = encodings.get(wire, || wire::run(wire, run, name, envelope, server.hub.epoch));
-            match push_run(connection, first.seq, chunk, limit) {
-                true => delivered += run.len(),
-                false => lagged += 1,
+            if has_room(connection, chunk, limit) {
+                if connection.is_lacking {
+                    self.tell_losses(index);
+                }
+                self.connections[index].outbox.push(chunk.clone());
+                delivered += run.len();
+            } else {
+                match self.channels.slow(channel) {
+                    Slow::Lag => {
+                        connection.fall_back(first.seq - 1);
+                        lagged += 1;
+                    }
+                    Slow::Drop => {
+                        connection.lose(channel);
+                        dropped += run.len();
+                    }
+                    Slow::Close => too_slow.push(index),
+                }
             }
             self.note_dirty(index);
         }
         self.meters.delivered.add(delivered as u64);
         self.meters.lagged.add(lagged);
+        self.meters.slow_dropped.add(dropped as u64);
         self.reached_buffer = reached;
+        too_slow.into_iter().for_each(|index| self.close_slow(index));
     }
 
     /// Delivers an event that is not logged.
     pub(crate) fn broadcast(&mut self, event: &Arc<Event>, kind: &BroadcastKind) {
         let server = Arc::clone(&self.server);
         let envelope = server.config.envelope.unlogged(self.position);
+        let outbox_bytes_max = server.hub.limits.outbox_bytes;
         let ack = match kind {
             BroadcastKind::Plain | BroadcastKind::Volatile | BroadcastKind::Latest => None,
             BroadcastKind::WithAck { ack, .. } => Some(*ack),
@@ -120,6 +140,7 @@ impl Shard {
         let mut reached = std::mem::take(&mut self.reached_buffer);
         self.reach(&event.draft.channels, &event.draft.except, &mut reached);
         let (mut expected, mut delivered) = (0, 0);
+        let mut too_slow = Vec::new();
         for (index, channel) in reached.drain(..) {
             let position = self.position;
             let Some(connection) = self.connections.get_mut(index) else {
@@ -135,6 +156,10 @@ impl Shard {
                     continue;
                 }
                 _ => {}
+            }
+            if !connection.has_room_for_unlogged(outbox_bytes_max) {
+                too_slow.push(index);
+                continue;
             }
             // Only Socket.IO clients can acknowledge, and a poll's answer is a cursor, which this event moves none.
             let is_plain = connection.plain.is_some();
@@ -162,6 +187,7 @@ impl Shard {
         }
         self.meters.delivered.add(delivered);
         self.reached_buffer = reached;
+        too_slow.into_iter().for_each(|index| self.close_slow(index));
         if let BroadcastKind::WithAck { sink, .. } = kind {
             sink.expect(expected);
         }
@@ -233,15 +259,9 @@ fn next_run(events: Run<'_>, bytes_max: usize) -> Option<(Run<'_>, Run<'_>)> {
     Some(events.split_at(1 + more))
 }
 
-/// Pushes logged events, of which the first is `seq`, or lets the connection lag when its outbox is full. An empty one takes
-/// them in any case. False when it lags now.
-fn push_run(connection: &mut Connection, seq: u64, chunk: &Bytes, outbox_bytes_max: usize) -> bool {
-    if !connection.outbox.is_empty() && connection.outbox.bytes() + chunk.len() > outbox_bytes_max {
-        connection.fall_back(seq - 1);
-        return false;
-    }
-    connection.outbox.push(chunk.clone());
-    true
+/// Whether the outbox takes this too. An empty one takes anything.
+fn has_room(connection: &Connection, chunk: &Bytes, outbox_bytes_max: usize) -> bool {
+    connection.outbox.is_empty() || connection.outbox.bytes() + chunk.len() <= outbox_bytes_max
 }
 
 /// Volatile events are for who can take them now.

@@ -94,13 +94,14 @@ impl Shard {
             Phase::Closing { .. } => {}
             Phase::Open => {
                 connection.resume_reading(outbox_bytes_max);
-                let is_stale = connection.is_stale;
+                let is_lacking = connection.is_lacking;
                 if std::mem::take(&mut connection.drivers_wait) {
                     let drivers = connection.client.drivers();
                     self.ready.extend(drivers.into_iter().map(|driver| (driver, None)));
                 }
                 self.go_on_with_post(index);
-                if is_stale {
+                if is_lacking {
+                    self.tell_losses(index);
                     self.ask_for_latest(index);
                 }
             }
@@ -235,6 +236,7 @@ impl Shard {
         };
         while lag.deferred.front().is_some_and(|(after, _)| *after <= seq) {
             if let Some((_, chunk)) = lag.deferred.pop_front() {
+                lag.deferred_bytes -= chunk.len();
                 connection.outbox.push(chunk);
             }
         }

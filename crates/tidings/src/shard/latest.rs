@@ -27,7 +27,7 @@ impl Shard {
         let (head, tail) = connection.subscriptions.split_at_mut(first);
         let stale = tail.iter_mut().chain(head).find(|one| one.is_stale);
         let Some(subscription) = stale else {
-            connection.is_stale = false;
+            connection.is_lacking = false;
             return;
         };
         subscription.is_stale = false;

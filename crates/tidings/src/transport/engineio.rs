@@ -129,7 +129,7 @@ impl Shard {
             blocked: false,
             reader_waits: false,
             drivers_wait: false,
-            is_stale: false,
+            is_lacking: false,
             progress_ms: now_ms,
             seen: 0,
             subscriptions: Vec::new(),

@@ -26,7 +26,6 @@ fn what_comes_with_later_versions_is_refused() {
         ("[broker]", "broker"),
         ("[hooks]\nurl = \"u\"", "hooks"),
         ("admin.password = \"s3cret\"", "admin.password"),
-        ("channels = [{ match = \"a\", slow = \"drop\" }]", "channels.slow"),
     ] {
         let text = format!("auth.anonymous = true\n{text}");
         check(
@@ -47,6 +46,7 @@ fn what_comes_with_later_versions_is_refused() {
 #[test]
 fn a_pace_that_makes_no_sense_is_refused() {
     for (keys, parts) in [
+        ("slow = \"wait\"", ["`channels.slow`", "it is one of lag, close, drop"]),
         (
             "conflate = \"50ms\"",
             ["`channels.conflate`", "it is a table, as in { by ="],

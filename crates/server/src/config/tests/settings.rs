@@ -49,6 +49,7 @@ fn every_key_sets_what_it_says() {
         subscribe = "claims"
         publish = "user"
         presence = true
+        slow = "drop"
         [[on]]
         event = "chat:message"
         to = "room:{data.roomId}"
@@ -131,6 +132,7 @@ fn every_key_sets_what_it_says() {
             presence: true,
             history,
             pace: None,
+            slow: Slow::Drop,
         })
         .unwrap();
     assert_eq!(config.rules, rules);
@@ -167,6 +169,7 @@ fn a_channel_has_the_pace_of_its_rule() {
                     presence: false,
                     history: None,
                     pace: Some(pace),
+                    slow: Slow::Lag,
                 })
                 .unwrap();
             assert_eq!(config.rules, rules);
