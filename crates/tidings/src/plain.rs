@@ -15,6 +15,8 @@ pub(crate) mod waiter;
 
 use std::sync::Arc;
 
+use hashbrown::HashMap;
+
 use crate::access::{Grant, Visitor};
 use crate::channel::Channel;
 use crate::credential::{Credential, Due};
@@ -26,6 +28,9 @@ use crate::socketio::io::Io;
 use crate::socketio::reason::Reason;
 use crate::wire::Wire;
 use session::Session;
+
+/// For so many channels at once a table is made of those that are there.
+const MANY: usize = 8;
 
 pub(crate) struct Plain {
     /// None until a WebSocket's client has said who it is.
@@ -88,12 +93,22 @@ impl Shard {
     /// subscribed to already is only replayed.
     pub(crate) fn plain_subscribe(&mut self, index: u32, channels: &[Granted], is_own: bool, since: Option<Since>) {
         let server = Arc::clone(&self.server);
+        let Some(plain) = self.plain_mut(index) else { return };
+        // Each is named once: those that are new now are not looked for among each other.
+        let known: Option<HashMap<Arc<str>, usize>> = (channels.len() > MANY).then(|| {
+            let names = plain.channels.iter().enumerate();
+            names.map(|(at, named)| (Arc::clone(&named.name), at)).collect()
+        });
         for (name, grant) in channels {
             let Ok(channel) = Channel::room("/", name) else {
                 continue;
             };
             let Some(plain) = self.plain_mut(index) else { return };
-            if let Some(named) = plain.channels.iter_mut().find(|named| named.name == *name) {
+            let at = match &known {
+                Some(known) => known.get(name).copied(),
+                None => plain.channels.iter().position(|named| named.name == *name),
+            };
+            if let Some(named) = at.and_then(|at| plain.channels.get_mut(at)) {
                 named.is_own &= is_own;
             } else {
                 let present = plain.visitor.as_ref().and_then(|visitor| visitor.identity.clone());

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use futures_util::future::poll_immediate;
+use hashbrown::HashSet;
 
 use tidings_protocol::plain::{self, Kind, RequestId};
 use tokio::sync::oneshot;
@@ -250,9 +251,10 @@ pub(super) async fn grants(server: &Server, visitor: &Visitor, channels: &[impl 
         ));
     }
     let mut granted: Vec<Granted> = Vec::with_capacity(channels.len());
+    let mut named = HashSet::with_capacity(channels.len());
     for name in channels {
         let name = name.as_ref();
-        if granted.iter().any(|(known, _)| **known == *name) {
+        if !named.insert(name) {
             continue;
         }
         crate::channel::check(name)?;
