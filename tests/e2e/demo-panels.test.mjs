@@ -26,6 +26,10 @@ const textsOf = async (list) => (await list).map(({ text }) => text);
 const idsOf = async (list) => (await list).map(({ id }) => id);
 const holds = (what, list, id) => until(what, async () => (await idsOf(list())).includes(id));
 
+// The number on the badge; nothing where there is none.
+const unreadOf = (page) => by(page, "notify-unread").evaluate((badge) => (badge.hidden ? "" : badge.querySelector("[data-part]").textContent));
+const isUnread = (page, number) => until(`${number || "nothing"} unread`, async () => (await unreadOf(page)) === number);
+
 // Notifications are the page's own, so their ids are told by the page's request.
 async function notify(page) {
   const answered = page.waitForResponse((response) => /\/demo\/notify$/.test(response.url()) && response.status() !== 401);
@@ -106,6 +110,67 @@ describe("the demo's panels", () => {
       assert.deepEqual(all.map(({ missed }) => missed), [true, false, true, true, false]);
       assert.equal(await lastId(ann, "notify"), ids[4]);
       assert.deepEqual(await items(bob, "notify"), [], "they are Ann's alone");
+      assert.deepEqual(complaints(), []);
+    }));
+
+  test("what is unread is one number on all tabs, which goes when it is read on one", () =>
+    withContext(DESKTOP, async (context) => {
+      const [one, two] = [await tabAs(context, "Umi", "unread"), await tabAs(context, "Umi", "unread")];
+      for (const page of [one, two]) await isLive(page, "notify");
+      const onBoth = async (number) => {
+        for (const page of [one, two]) await isUnread(page, number);
+      };
+      await onBoth("");
+      await notify(one);
+      await notify(two);
+      await onBoth("2");
+      await picture(one, "unread-desktop.png");
+      const button = by(two, "notify-mark-read");
+      await button.focus();
+      await two.keyboard.press("Enter");
+      await onBoth("");
+      assert.ok(await button.evaluate((element) => element === document.activeElement), "the focus stays");
+      assert.equal(await button.getAttribute("aria-disabled"), "true");
+
+      // Who looks at the list has read it.
+      await notify(two);
+      await onBoth("1");
+      await one.locator("#notify .feed").hover();
+      await onBoth("");
+      await by(one, "composer").hover();
+      await notify(two);
+      await onBoth("1");
+      await two.locator("#notify .feed").focus();
+      await onBoth("");
+      await by(two, "composer").focus();
+
+      // It is the server's number: who comes later has it too.
+      await notify(one);
+      await onBoth("1");
+      await two.reload();
+      await isLive(two, "notify");
+      await onBoth("1");
+      assert.deepEqual(complaints(), []);
+    }));
+
+  test("on a phone, who opens the notifications has read them, and the mark goes everywhere", () =>
+    withContext({ ...PHONE, colorScheme: "dark" }, async (context) => {
+      const [one, two] = [await tabAs(context, "Pia", "phones"), await tabAs(context, "Pia", "phones")];
+      for (const page of [one, two]) await isLive(page, "notify");
+      const view = (page) => page.locator("#views [value=notify]");
+      const hasMark = (page) => view(page).getAttribute("data-new").then((mark) => mark !== null);
+      // Pressed as a script does: on a phone the button is not in sight.
+      await one.evaluate(() => document.querySelector("#notify-me").click());
+      for (const page of [one, two]) await until("the mark", () => hasMark(page));
+      for (const page of [one, two]) await isUnread(page, "1");
+      await view(two).click();
+      for (const page of [one, two]) await until("no mark", async () => !(await hasMark(page)));
+      for (const page of [one, two]) await isUnread(page, "");
+      await two.evaluate(() => document.querySelector("#notify-me").click());
+      await until("a second one", async () => (await items(two, "notify")).length === 2);
+      for (const page of [one, two]) await isUnread(page, "");
+      assert.equal(await sidewaysOf(two), 0);
+      await picture(two, "unread-phone.png");
       assert.deepEqual(complaints(), []);
     }));
 

@@ -8,6 +8,7 @@ import { poll } from "./poll.js";
 import { Refusal } from "./refusal.js";
 import { fetchWith } from "./tokens.js";
 import { sentence, toast } from "./toasts.js";
+import { Unread } from "./unread.js";
 
 const BEGIN_WITH = 20;
 const TEXTS = [
@@ -25,12 +26,14 @@ export class Notifications {
   #sent = 0;
   #panel = new Panel("notify", { onCut: () => this.#line.cut(), onBack: () => this.#line.start() });
   #line = new Lifeline(this.#panel, (signal) => this.#follow(signal), { rests: true });
+  #unread;
   #feed = new Feed(this.#panel, ({ event, data }) => ({
     text: typeof data?.text === "string" ? data.text : `${event} ${JSON.stringify(data)}`,
   }));
 
   constructor(tokens) {
     this.#tokens = tokens;
+    this.#unread = new Unread(this.#panel, tokens);
     tokens.addEventListener("user", () => this.#open());
     document.querySelector("#notify-me").addEventListener("click", () => this.#notify());
   }
@@ -43,6 +46,7 @@ export class Notifications {
   #open() {
     this.#cursor = "";
     this.#feed.clear();
+    this.#unread.clear();
     this.#panel.count(null);
     this.#panel.away = undefined;
     this.#line.restart();
@@ -69,6 +73,10 @@ export class Notifications {
     if (!this.#cursor) {
       this.#feed.begin(page.events);
       this.#to(page.next);
+      this.#unread.saw(page.events.at(-1)?.id ?? "");
+    } else {
+      // It may have been read elsewhere while this one was away.
+      this.#unread.ask();
     }
     let isRenewed;
     do isRenewed = await this.#stream(signal);
@@ -110,11 +118,16 @@ export class Notifications {
       source.addEventListener("message", ({ data, lastEventId }) => {
         this.#feed.add({ ...JSON.parse(data), id: lastEventId });
         this.#to(lastEventId);
+        this.#unread.saw(lastEventId);
         if (this.#panel.state === "catching") caughtUp();
       });
       source.addEventListener("gap", ({ lastEventId }) => {
         this.#feed.gap();
         this.#to(lastEventId);
+      });
+      source.addEventListener("tidings:read", ({ data }) => {
+        const told = JSON.parse(data);
+        if (told.channel === this.#channel) this.#unread.told(told);
       });
       source.addEventListener("expiring", () => this.#tokens.renew().then(() => close(true), () => {}));
       source.addEventListener("error", () => {

@@ -9,6 +9,7 @@ export class Views {
   constructor() {
     for (const button of this.#buttons) button.addEventListener("click", () => this.show(button.value));
     this.#panels.addEventListener("arrived", ({ target }) => this.#arrived(target.id));
+    this.#panels.addEventListener("seen", ({ target }) => this.#mark(this.#button(target.closest(".panel").id), false));
     this.show("chat");
   }
 
@@ -20,12 +21,17 @@ export class Views {
       button.setAttribute("aria-current", String(isThis));
       if (isThis) this.#mark(button, false);
     }
+    this.#panels.dispatchEvent(new CustomEvent("shown"));
   }
 
   // What changes all the time is no news.
   #arrived(id) {
     if (id === this.#panels.dataset.view || CHANGING.includes(id)) return;
-    this.#mark(this.#buttons.find(({ value }) => value === id), true);
+    this.#mark(this.#button(id), true);
+  }
+
+  #button(id) {
+    return this.#buttons.find(({ value }) => value === id);
   }
 
   #mark(button, isNew) {

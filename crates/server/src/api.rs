@@ -1,12 +1,13 @@
 //! The server API under `/api/v1/`: what back ends publish with and look at. One file for each thing that can be asked.
 //!
-//! Who asks shows a key of `[api]`; a channel's history can also be asked for by a user, with a token.
+//! Who asks shows a key of `[api]`; a channel's history, and what is read of it, can also be asked for by a user, with a token.
 
 mod batch;
 mod body;
 mod channels;
 mod connections;
 pub(crate) mod history;
+mod inbox;
 pub(crate) mod keys;
 mod parameters;
 mod presence;
@@ -52,7 +53,7 @@ struct Api {
     attachments: usize,
 }
 
-/// The routes. Pages of allowed origins may call history, the rest is for back ends.
+/// The routes. Pages of allowed origins may call history and what is read, the rest is for back ends.
 pub(crate) fn routes(
     config: &Config,
     io: &Io,
@@ -72,6 +73,8 @@ pub(crate) fn routes(
     });
     let for_pages = Router::new()
         .route("/api/v1/channels/{channel}/history", get(history::history))
+        .route("/api/v1/users/{user}/read", post(inbox::read))
+        .route("/api/v1/users/{user}/unread", get(inbox::unread))
         .method_not_allowed_fallback(crate::problem::method_not_allowed)
         .with_state(Arc::clone(&api));
     Router::new()
@@ -108,6 +111,11 @@ impl Api {
             tracing::debug!("an API key that is not known was shown");
             Error::unauthenticated("this API key is not known here")
         })
+    }
+
+    /// Whether a request shows a key that is known.
+    fn shows_key(&self, headers: &HeaderMap) -> bool {
+        bearer(headers).is_some_and(|shown| self.keys.find(shown).is_some())
     }
 
     /// The key that a request shows, which must be one that may see channels.

@@ -7,7 +7,9 @@ mod history;
 mod on;
 pub(crate) mod presence;
 mod publish;
+mod read;
 mod subscribe;
+mod unread;
 mod unsubscribe;
 
 use serde::Deserialize;
@@ -23,6 +25,8 @@ pub(crate) fn register(io: &Io, rules: &[On]) {
     io.on("publish", publish::publish);
     io.on("history", history::history);
     io.on("presence", presence::presence);
+    io.on("read", read::read);
+    io.on("unread", unread::unread);
     io.on("auth", auth::auth);
 }
 

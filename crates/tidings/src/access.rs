@@ -31,7 +31,7 @@ pub enum Action {
     Subscribe,
     /// To publish.
     Publish,
-    /// To read what was published before.
+    /// To read what was published before, and to note how far that is read.
     History,
     /// To see who is there.
     Presence,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 use crate::error::{Code, Error, Result};
 use crate::event::Draft;
@@ -194,6 +194,17 @@ impl Hub {
             inbox.commands.push(Queued { after, command });
         }
         shard.wake();
+    }
+
+    /// Waits until all that has a place in the log by now is kept, or can't be for now.
+    pub(crate) async fn settled(&self) {
+        let assigned = self.log.assigned();
+        if self.log.position() >= assigned {
+            return;
+        }
+        let (done, is_done) = oneshot::channel();
+        self.send(0, Command::Settle { done });
+        let _ = is_done.await;
     }
 
     /// Has something of the application's run on a shard's thread, at once.

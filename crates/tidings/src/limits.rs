@@ -118,6 +118,14 @@ pub(crate) const HISTORY_EVENTS_MAX: usize = 1_000;
 /// Bytes of a page of history, or of a poll's answer, at the most; one event always fits.
 pub(crate) const HISTORY_BYTES_MAX: usize = 1_000_000;
 
+/// Unread events are counted up to here; and so many events are looked at for it, a user's own among them.
+pub(crate) const COUNTED_MAX: usize = 1_000;
+pub(crate) const LOOKED_AT_MAX: usize = 2_000;
+
+/// How far users have read: so many marks are kept in all, and of one user. Those that were moved longest ago give way.
+pub(crate) const MARKS_MAX: usize = 1_000_000;
+pub(crate) const MARKS_OF_USER_MAX: usize = 1_000;
+
 /// A client is warned so long before its credential ends, in milliseconds.
 pub(crate) const EXPIRY_WARNING_MS: u64 = 60_000;
 

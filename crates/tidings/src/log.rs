@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
+mod count;
 mod journal;
 mod keys;
 #[cfg(test)]
@@ -74,6 +75,16 @@ pub(crate) trait Log: Send + Sync {
     /// `unavailable` when the store can't be read.
     fn history(&self, channel: &Channel, from: From, limit: PageLimit) -> Result<History>;
 
+    /// How many of a channel's retained events after `after` others than `not_by` published, if memory can tell. Its time is bounded, and
+    /// so is what it counts ([`Counted`]).
+    fn count_tail(&self, channel: &Channel, after: u64, not_by: &str) -> Option<Counted>;
+
+    /// As [`Log::count_tail`], from wherever the events are kept. May wait for the disk.
+    ///
+    /// # Errors
+    /// `unavailable` when the store can't be read.
+    fn count(&self, channel: &Channel, after: u64, not_by: &str) -> Result<Counted>;
+
     /// The seq of the newest retained event of a channel; 0 when there is none.
     fn last(&self, channel: &Channel) -> u64;
 
@@ -94,8 +105,8 @@ pub(crate) trait Log: Send + Sync {
 
     /// Keeps records beside the events, or with `None` removes them: all of them or none. They take a place in the sequence that
     /// stays empty for readers: the position passes it when they are kept, or can't be for now. What is sent after that is
-    /// not carried out before.
-    fn put_all(&self, records: Vec<Record>);
+    /// not carried out before. False when it takes nothing any more.
+    fn put_all(&self, records: Vec<Record>) -> bool;
 
     /// As [`Log::put_all`], for one.
     fn put(&self, key: Bytes, value: Option<Bytes>) {
@@ -275,6 +286,15 @@ pub(crate) struct History {
     /// Oldest first.
     pub(crate) events: Vec<Arc<Event>>,
     /// There is more in the direction of the request.
+    pub(crate) more: bool,
+}
+
+/// How many events of a channel there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counted {
+    /// At most [`COUNTED_MAX`](crate::limits::COUNTED_MAX).
+    pub(crate) events: usize,
+    /// And there are more, or may be.
     pub(crate) more: bool,
 }
 

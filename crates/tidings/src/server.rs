@@ -15,6 +15,7 @@ use crate::access::Access;
 use crate::channel::Channel;
 use crate::handshake::KeepHeaders;
 use crate::hub::Hub;
+use crate::inbox::Marks;
 use crate::origin::Origins;
 use crate::pacing::{Pacer, PacingOf};
 use crate::presence::Present;
@@ -34,6 +35,7 @@ pub(crate) struct Server {
     pub(crate) namespaces: Namespaces,
     pub(crate) access: Access,
     pub(crate) present: Present,
+    pub(crate) marks: Marks,
     pub(crate) socket_ids: SocketIds,
     /// With recovery.
     pub(crate) sessions: Option<Sessions>,
@@ -130,6 +132,7 @@ impl Server {
             .clone()
             .map(|recovery| Sessions::new(recovery, Arc::clone(log)));
         let socket_ids = SocketIds::new(&**log);
+        let marks = Marks::new(Arc::clone(log));
         Self {
             sessions,
             hub,
@@ -138,6 +141,7 @@ impl Server {
             config,
             namespaces: Namespaces::new(),
             access: Access::default(),
+            marks,
             socket_ids,
             states,
             runtime: OnceLock::new(),

@@ -12,6 +12,9 @@ use crate::event::Event;
 use crate::id::{Epoch, EventId};
 use crate::limits::{REPLAYED_BYTES_MAX, REPLAYED_ENTRY_BYTES};
 
+/// The name under which a user's devices hear how far it has read.
+pub(crate) const READ: &str = "tidings:read";
+
 /// How a connection wants what it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Wire {
@@ -154,7 +157,7 @@ fn plain(wire: Wire, event: &Event, channel: &Channel, epoch: Epoch) -> Bytes {
     let mut out = Vec::with_capacity(128 + data.len());
     match wire {
         Wire::SocketIo | Wire::Polling => {}
-        Wire::Json => match presence_change(&message.name) {
+        Wire::Json => match own_message(&message.name) {
             Some(kind) => {
                 let fields = data.strip_prefix('{').unwrap_or("}");
                 out.extend_from_slice(format!("{{\"type\":\"{kind}\",{fields}").as_bytes());
@@ -165,7 +168,11 @@ fn plain(wire: Wire, event: &Event, channel: &Channel, epoch: Epoch) -> Bytes {
                 return websocket::frame(Opcode::Text, &[&out]);
             }
         },
-        _ if presence_change(&message.name).is_some() => {} // only those who can ask hear of presence
+        // Under its own name, so that a page that wants nothing but events does not see it; it moves no cursor.
+        Wire::Sse | Wire::SseNamed | Wire::SseRaw | Wire::SseNamedRaw if &*message.name == READ => {
+            sse::write_event(&mut out, None, Some(READ), &data);
+        }
+        _ if own_message(&message.name).is_some() => {} // only those who can ask hear of presence
         Wire::Sse | Wire::SseNamed | Wire::SseRaw | Wire::SseNamedRaw => {
             let name = matches!(wire, Wire::SseNamed | Wire::SseNamedRaw).then_some(&*message.name);
             if matches!(wire, Wire::SseRaw | Wire::SseNamedRaw) {
@@ -189,11 +196,12 @@ fn plain(wire: Wire, event: &Event, channel: &Channel, epoch: Epoch) -> Bytes {
     out.into()
 }
 
-/// Presence changes that an application did not publish: `join` and `leave` where JSON is spoken.
-fn presence_change(name: &str) -> Option<&'static str> {
+/// What no application has published: the types of these messages where JSON is spoken.
+fn own_message(name: &str) -> Option<&'static str> {
     match name {
         "tidings:join" => Some("join"),
         "tidings:leave" => Some("leave"),
+        READ => Some("read"),
         _ => None,
     }
 }

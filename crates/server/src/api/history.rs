@@ -12,7 +12,7 @@ use axum::http::{Request, header};
 use axum::response::IntoResponse;
 use tidings::{Error, Result};
 
-use super::{Api, bearer, parameters};
+use super::{Api, parameters};
 use crate::access::check_name;
 use crate::events::parse_id;
 use crate::rules::Action;
@@ -53,7 +53,7 @@ pub(super) async fn history(
 /// Whether who asks may read the channel.
 async fn authorize(api: &Api, request: &Request<()>, channel: &str) -> Result<()> {
     let headers = request.headers();
-    if bearer(headers).is_some_and(|shown| api.keys.find(shown).is_some()) {
+    if api.shows_key(headers) {
         api.reading_key(headers)?;
         return check_name(channel);
     }

@@ -74,7 +74,7 @@ pub(super) async fn disconnect(
 }
 
 /// A user's name in the path.
-fn name(user: Result<Path<String>, PathRejection>) -> Result<String> {
+pub(super) fn name(user: Result<Path<String>, PathRejection>) -> Result<String> {
     let Path(user) = user.map_err(|_| Error::new("the user's name in the path is not UTF-8"))?;
     match user_problem(&user) {
         None => Ok(user),

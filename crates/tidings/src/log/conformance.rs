@@ -401,6 +401,41 @@ conformance! {
         }
     }
 
+    fn what_is_counted_is_what_others_have_in_history(fixture: Fixture) {
+        let mut fixture = fixture;
+        fixture.retention = Retention::new().keep(30);
+        // Memory has less than the store.
+        fixture.bounds.channel_bytes = 5_000;
+        let log = fixture.open();
+        for by in [None, Some("ann"), Some("bob")].into_iter().cycle().take(60) {
+            let mut sent = draft(&["s1", "m1"], "1");
+            sent.user = by.map(Arc::from);
+            append(&*log, sent);
+        }
+        let check = |log: &dyn Log, name: &str, after: u64, user: &str| {
+            let history = log.history(&channel(name), From::After(after), ALL).unwrap().events;
+            let events = history.iter().filter(|event| event.draft.user.as_deref() != Some(user)).count();
+            let counted = Counted { events, more: false };
+            assert_eq!(log.count(&channel(name), after, user).unwrap(), counted, "{name} after {after} for {user}");
+            let in_memory = log.count_tail(&channel(name), after, user);
+            assert!(in_memory.is_none_or(|in_memory| in_memory == counted), "{in_memory:?}");
+            in_memory.is_some()
+        };
+        let killed = fixture.has_store().then(|| fixture.killed());
+        let again = killed.as_ref().map(Fixture::open);
+        for log in [Some(&log), again.as_ref()].into_iter().flatten() {
+            for name in ["s1", "m1", "nobody"] {
+                for user in ["ann", "bob", "eve"] {
+                    for after in (0..=60).step_by(3) {
+                        check(&**log, name, after, user);
+                    }
+                }
+            }
+        }
+        assert!(check(&*log, "s1", log.position() - 3, "ann"), "memory has the newest");
+        assert_eq!(check(&*log, "s1", 0, "ann"), !fixture.has_store());
+    }
+
     fn a_key_is_published_once(fixture: Fixture) {
         let log = fixture.open();
         let first = wait(log.append(keyed(draft(&["s1"], "1"), "ann", "k"))).unwrap();
@@ -539,6 +574,8 @@ proptest! {
             let missed: Vec<u64> = published[index].iter().copied().filter(|seq| *seq > after).collect();
             let (events, gaps) = read(&*log, &[(NAMES[index], after)], limit);
             prop_assert!(log.newest(&channel(NAMES[index])) >= published[index].last().copied().unwrap_or(0));
+            let retained = log.history(&channel(NAMES[index]), From::After(after), ALL).unwrap().events.len();
+            prop_assert_eq!(log.count(&channel(NAMES[index]), after, "").unwrap().events, retained);
             prop_assert!(indexed(&missed).ends_with(&events), "{} after {after}: {events:?} of {missed:?}", NAMES[index]);
             prop_assert_eq!(!gaps.is_empty(), events.len() < missed.len(), "{} after {}", NAMES[index], after);
             if index < 3 && fixture.has_store() {

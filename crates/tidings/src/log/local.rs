@@ -24,7 +24,8 @@ use super::stored::StoredChannels;
 use super::tail::{Bounds, TailState, unix_ms};
 use super::writer::Writer;
 use super::{
-    Appending, Cursor, Durability, From, History, Log, Page, PageLimit, Receipt, Record, Retained, Since, Tail, read,
+    Appending, Counted, Cursor, Durability, From, History, Log, Page, PageLimit, Receipt, Record, Retained, Since,
+    Tail, count, read,
 };
 use crate::channel::Channel;
 use crate::error::{Code, Error, Result};
@@ -386,6 +387,14 @@ impl Log for LocalLog {
         read::history(&self.shared, channel, from, limit)
     }
 
+    fn count_tail(&self, channel: &Channel, after: u64, not_by: &str) -> Option<Counted> {
+        count::from_memory(&self.shared, channel, after, not_by)
+    }
+
+    fn count(&self, channel: &Channel, after: u64, not_by: &str) -> Result<Counted> {
+        count::count(&self.shared, channel, after, not_by)
+    }
+
     fn last(&self, channel: &Channel) -> u64 {
         read::last(&self.shared, channel)
     }
@@ -416,15 +425,19 @@ impl Log for LocalLog {
         }
     }
 
-    fn put_all(&self, records: Vec<Record>) {
+    fn put_all(&self, records: Vec<Record>) -> bool {
         let mut queue = self.shared.queue.lock();
         // Where nobody writes any more, a place that is taken would hold up all that comes after it.
         let is_broken = matches!(queue.failure, Some(Failure::Broken));
-        if !queue.is_closing && !is_broken && !records.is_empty() {
+        if queue.is_closing || is_broken {
+            return false;
+        }
+        if !records.is_empty() {
             let seq = self.shared.assigned.load(Ordering::Relaxed) + 1;
             self.shared.assigned.store(seq, Ordering::Release);
             self.shared.enqueue(&mut queue, Job::Put { seq, records });
         }
+        true
     }
 
     fn records(&self, prefix: &[u8]) -> Vec<(Bytes, Bytes)> {

@@ -29,7 +29,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 impl LocalLog {
     /// Makes the store fail, or no longer.
-    fn fail(&self, kind: Option<ErrorKind>) {
+    pub(crate) fn fail(&self, kind: Option<ErrorKind>) {
         let store = self.shared().store.read().clone();
         *store.unwrap().fault.lock() = kind;
     }
@@ -419,6 +419,7 @@ fn what_is_over_its_time_is_gone_at_once_and_a_gap_for_who_missed_it() {
     assert_eq!((history(&log, "s1"), log.last(&channel("s1"))), (vec![], 0));
     let page = log.history(&channel("s1"), From::After(old[3]), ALL).unwrap();
     assert!(page.events.is_empty() && !page.more);
+    assert_eq!(log.count(&channel("s1"), old[3], "").unwrap().events, 0);
     fixture.retention = Retention::new().time(Duration::from_secs(60));
     drop(log);
     let log = fixture.open_local();
@@ -427,6 +428,7 @@ fn what_is_over_its_time_is_gone_at_once_and_a_gap_for_who_missed_it() {
         read(&log, &[("s1", old[97])], ALL),
         (vec![(0, old[98]), (0, old[99]), (0, new)], vec![])
     );
+    assert_eq!(log.count(&channel("s1"), old[97], "").unwrap().events, 3);
     // When it is trimmed, nothing changes for readers but the marks.
     fixture.retention = Retention::new().time(Duration::from_millis(1));
     drop(log);

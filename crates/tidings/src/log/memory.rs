@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::count::Tally;
 use super::keys::{Claimed, Keys, fingerprint};
 use super::tail::{Bounds, TailState, unix_ms};
 use super::{
-    Appending, Cursor, Durability, From, History, Log, Page, PageLimit, Receipt, Record, Retained, Since, Tail,
+    Appending, Counted, Cursor, Durability, From, History, Log, Page, PageLimit, Receipt, Record, Retained, Since, Tail,
 };
 use crate::channel::Channel;
 use crate::error::{Error, Result};
@@ -122,6 +123,17 @@ impl Log for MemoryLog {
         Ok(self.state.lock().tail.history(channel.as_str(), from, limit))
     }
 
+    fn count_tail(&self, channel: &Channel, after: u64, not_by: &str) -> Option<Counted> {
+        let mut tally = Tally::new(not_by);
+        self.state.lock().tail.count(channel.as_str(), after, 0, &mut tally);
+        Some(tally.counted())
+    }
+
+    fn count(&self, channel: &Channel, after: u64, not_by: &str) -> Result<Counted> {
+        let counted = self.count_tail(channel, after, not_by);
+        Ok(counted.unwrap_or_else(|| Tally::new(not_by).counted()))
+    }
+
     fn last(&self, channel: &Channel) -> u64 {
         self.state.lock().tail.last(channel.as_str())
     }
@@ -142,7 +154,9 @@ impl Log for MemoryLog {
         Durability::Memory
     }
 
-    fn put_all(&self, _: Vec<Record>) {}
+    fn put_all(&self, _: Vec<Record>) -> bool {
+        true
+    }
 
     fn records(&self, _: &[u8]) -> Vec<(Bytes, Bytes)> {
         Vec::new()

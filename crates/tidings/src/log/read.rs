@@ -148,7 +148,7 @@ pub(super) fn page(shared: &Shared, cursors: &[Cursor], until: u64, limit: PageL
 }
 
 /// What a channel retains after `after`, and whether some of it is over its time.
-fn open(
+pub(super) fn open(
     store: &Store,
     number: u32,
     after: u64,
@@ -346,7 +346,7 @@ pub(super) fn last(shared: &Shared, channel: &Channel) -> u64 {
     state.tail.last(channel.as_str())
 }
 
-fn unreadable(error: StoreError) -> Error {
+pub(super) fn unreadable(error: StoreError) -> Error {
     tracing::error!(%error, "the store can't be read");
     Error::coded(Code::Unavailable, "the store can't be read right now; try again")
 }

@@ -117,6 +117,18 @@ pub(super) fn event_time(value: &[u8]) -> Option<u64> {
     Reader(value.get(1..)?).time()
 }
 
+/// Whether this user published a stored event; nothing if the bytes are not those of an event.
+pub(super) fn is_published_by(value: &[u8], user: &str) -> Option<bool> {
+    let mut input = Reader(value);
+    let flags = *input.take(1)?.first()?;
+    if flags & HAS_USER == 0 {
+        return Some(false);
+    }
+    input.take(TIME_BYTES)?;
+    let _name = input.bytes()?;
+    Some(input.bytes()? == user.as_bytes())
+}
+
 /// What is known of a stored channel, beside its name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct ChannelRecord {
@@ -273,6 +285,9 @@ mod tests {
             prop_assert_eq!(&event.draft.channels, &draft.channels);
             prop_assert_eq!(&event.draft.except, &draft.except);
             prop_assert_eq!(&event.draft.user, &draft.user);
+            let publisher = draft.user.as_deref();
+            prop_assert_eq!(is_published_by(&value, publisher.unwrap_or_default()), Some(publisher.is_some()));
+            prop_assert_eq!(is_published_by(&value, "somebody else!"), Some(false));
             prop_assert_eq!(event.draft.message.arguments(), arguments);
             prop_assert_eq!(&event.draft.message.attachments, &draft.message.attachments);
             prop_assert_eq!(split_event_key(&event_key(7, seq)), Some((7, seq)));
@@ -281,6 +296,7 @@ mod tests {
         #[test]
         fn bytes_that_are_no_event_are_none(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
             let _ = decode_event(&Channel::stored(Arc::from("c")), 1, &bytes);
+            let _ = is_published_by(&bytes, "ann");
             let _ = ChannelRecord::decode(&bytes);
         }
 

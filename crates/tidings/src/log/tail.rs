@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hashbrown::HashMap;
 
+use super::count::Tally;
 use super::{Cursor, From, History, Page, PageLimit, Retained, Tail};
 use crate::channel::Channel;
 use crate::event::Event;
@@ -272,6 +273,18 @@ impl TailState {
         seqs.take(events_max)
             .filter_map(|seq| self.get(*seq).cloned())
             .collect()
+    }
+
+    /// Counts what one channel holds after `after` that is not from before `cutoff_ms`.
+    pub(super) fn count(&self, name: &str, after: u64, cutoff_ms: u64, tally: &mut Tally<'_>) {
+        let Some(channel) = self.channels.get(name) else { return };
+        let from = channel.seqs.partition_point(|seq| *seq <= after);
+        for event in channel.seqs.range(from..).filter_map(|seq| self.get(*seq)) {
+            let is_own = event.draft.user.as_deref() == Some(tally.not_by);
+            if event.time_ms >= cutoff_ms && !tally.take(is_own) {
+                return;
+            }
+        }
     }
 
     pub(super) fn history(&self, name: &str, from: From, limit: PageLimit) -> History {

@@ -157,9 +157,8 @@ async fn respond(cell: &Rc<Cell>, key: Key, request: plain::Request<'_>) {
         } => read_history(server, &visitor, &channel, before.as_deref(), after.as_deref(), limit).await,
         Kind::Presence { channel, after, limit } => presence(server, &visitor, &channel, after.as_deref(), limit).await,
         Kind::Ping => Ok("{}".to_owned()),
-        Kind::Read { .. } | Kind::Unread { .. } => {
-            Err(Error::new("read marks come with a later version: this one keeps none"))
-        }
+        Kind::Read { channel, until } => unread(server, &visitor, &channel, Some(&until)).await,
+        Kind::Unread { channel } => unread(server, &visitor, &channel, None).await,
         Kind::Auth { .. } => return,
     };
     reply(server, key, id.as_deref(), outcome);
@@ -339,6 +338,21 @@ async fn read_history(
     let limit = page_limit(limit)?;
     let page = HistoryPage::read(server, Channel::room("/", channel)?, from, limit).await?;
     Ok(serde_json::to_string(&page)?)
+}
+
+/// What the user has not read of a channel, once the mark is moved to `until`.
+async fn unread(server: &Arc<Server>, visitor: &Visitor, channel: &str, until: Option<&str>) -> Result<String> {
+    let user = visitor.id().ok_or_else(|| {
+        Error::unauthenticated("what is read is kept for users, and this connection has none: show a token with `auth`")
+    })?;
+    let name: Arc<str> = Arc::from(channel);
+    server.authorize(visitor, Action::History, &name).await?;
+    let io = Io::root(Arc::clone(server));
+    let unread = match until {
+        Some(until) => io.inbox().read(user, channel, parse_id(until)?).await?,
+        None => io.inbox().unread(user, channel).await?,
+    };
+    Ok(serde_json::to_string(&unread)?)
 }
 
 async fn presence(

@@ -169,6 +169,8 @@ pub(crate) enum Command {
         ack: u64,
         sink: AckSink,
     },
+    /// Nothing: its place has come when `done` is dropped.
+    Settle { done: oneshot::Sender<()> },
     /// An event that is not logged: volatile, or one that asks for acks.
     Broadcast { event: Arc<Event>, kind: BroadcastKind },
     /// The latest values of a conflated channel, for a connection that is subscribed to it.

@@ -96,6 +96,7 @@ impl Shard {
                 ack,
                 sink,
             } => self.send_with_ack(&socket, &packet, ack, sink),
+            Command::Settle { done } => drop(done),
             Command::Broadcast { event, kind } => self.broadcast(&event, &kind),
             Command::Latest {
                 key,

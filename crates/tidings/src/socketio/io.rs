@@ -15,7 +15,7 @@ use super::namespace::{Behaviour, Namespace, matches_braces};
 use super::socket::{Socket, SocketInner, User};
 use crate::builder::Builder;
 use crate::channel::Channel;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::handshake::Handshake;
 use crate::plain::history::HistoryQuery;
 use crate::server::{Counts, Server};
@@ -300,11 +300,18 @@ impl Io {
     /// # Ok(()) }
     /// ```
     pub fn history(&self, room: impl AsRef<str>) -> HistoryQuery {
-        let channel = match &self.target {
-            Target::Namespace(namespace) => Channel::room(&namespace.path, room.as_ref()),
-            Target::Pattern(_) => Err(Error::new("a pattern of namespaces has no history: name one of them")),
-        };
-        HistoryQuery::new(Arc::clone(&self.server), channel)
+        HistoryQuery::new(Arc::clone(&self.server), self.channel(room.as_ref()))
+    }
+
+    /// The channel of a room.
+    pub(crate) fn channel(&self, room: &str) -> Result<Channel> {
+        match &self.target {
+            Target::Namespace(namespace) => Channel::room(&namespace.path, room),
+            Target::Pattern(_) => Err(Error::coded(
+                Code::InvalidChannel,
+                "a pattern of namespaces has no rooms of its own: name one of them",
+            )),
+        }
     }
 
     /// What a request says of who sent it, for a route of the application's own: as [`Io::auth`] gets it from clients.
