@@ -3,7 +3,7 @@
 #
 # `tidings` (the default) tests the built binaries, beside npm's socket.io server; `reference` plays the library's tests against
 # npm's server itself, to see that they are right. Installs what it needs into this folder: the npm packages of
-# package-lock.json, and a Python environment with python/requirements.txt. Chromium comes from Debian where there is none.
+# package-lock.json, and a Python environment with python/requirements.txt; and into the examples of hooks what they name. Chromium comes from Debian where there is none.
 set -eu
 cd "$(dirname "$0")"
 
@@ -16,19 +16,31 @@ esac
 
 say() { echo "e2e: $*" >&2; }
 
-if ! cmp -s package-lock.json node_modules/.installed-lock; then
-  say "installing the npm packages"
+# What package-lock.json in a folder names, there.
+npm_packages() {
+  if cmp -s "$1/package-lock.json" "$1/node_modules/.installed-lock"; then return; fi
+  say "installing the npm packages of $1"
   # `npm ci` can refuse a lock file without addresses; installing again from the same lock file gives the same versions
-  npm ci --no-audit --no-fund >&2 || npm install --no-save --no-audit --no-fund >&2
-  cp package-lock.json node_modules/.installed-lock
-fi
+  (cd "$1" && { npm ci --no-audit --no-fund >&2 || npm install --no-save --no-audit --no-fund >&2; })
+  cp "$1/package-lock.json" "$1/node_modules/.installed-lock"
+}
 
-if ! cmp -s python/requirements.txt .venv/.installed-requirements; then
-  say "making the Python environment"
-  rm -rf .venv
-  python3 -m venv .venv
-  .venv/bin/pip install --quiet --disable-pip-version-check -r python/requirements.txt >&2
-  cp python/requirements.txt .venv/.installed-requirements
+# A Python environment in the folder $1, with the packages of the file $2.
+python_environment() {
+  if cmp -s "$2" "$1/.venv/.installed-requirements"; then return; fi
+  say "making the Python environment of $1"
+  rm -rf "$1/.venv"
+  python3 -m venv "$1/.venv"
+  "$1/.venv/bin/pip" install --quiet --disable-pip-version-check -r "$2" >&2
+  cp "$2" "$1/.venv/.installed-requirements"
+}
+
+npm_packages .
+python_environment . python/requirements.txt
+
+if [ "$target" = tidings ]; then
+  npm_packages ../../examples/hooks-node
+  python_environment ../../examples/hooks-python ../../examples/hooks-python/requirements.txt
 fi
 
 if [ "$target" = tidings ] && [ ! -x "${CHROMIUM:-/usr/bin/chromium}" ]; then

@@ -1,7 +1,11 @@
 //! May this client do that there? The rules, the names of channels, and what a refusal says.
 
+use std::sync::Arc;
+
 use tidings::{CHANNEL_BYTES_MAX, Code, Error, Io, Result};
 
+use crate::client::Client;
+use crate::hooks::Hooks;
 use crate::rules::{Action, Decision, Rules, is_channel_name};
 use crate::token::Claims;
 
@@ -11,6 +15,8 @@ pub(crate) struct Access {
     pub(crate) rules: Rules,
     /// Subscriptions that one client may ask for; 0 is no limit.
     pub(crate) subscriptions_max: usize,
+    /// The back end, which is asked too.
+    pub(crate) hooks: Option<Arc<Hooks>>,
 }
 
 impl Access {
@@ -31,22 +37,64 @@ impl Access {
         Err(forbidden(action, channel))
     }
 
-    /// As [`Access::check`], where the library does not see to it that nobody gets into a socket's own room, in which
+    /// As [`Access::check`] for a client, which may also read what the back end put it into.
+    ///
+    /// # Errors
+    /// As [`Access::check`].
+    pub(crate) fn check_client(&self, action: Action, channel: &str, client: &Client) -> Result<Decision> {
+        let claims = client.claims();
+        let checked = self.check(action, channel, claims.as_deref());
+        if checked.is_ok() || !client.granted().iter().any(|granted| **granted == *channel) {
+            return checked;
+        }
+        let Decision { presence, .. } = self.rules.decide(action, channel, claims.as_deref());
+        match action {
+            Action::Subscribe | Action::History => Ok(Decision {
+                allowed: true,
+                presence,
+            }),
+            Action::Presence if presence => Ok(Decision {
+                allowed: true,
+                presence,
+            }),
+            Action::Presence | Action::Publish => checked,
+        }
+    }
+
+    /// As [`Access::check_client`], where the library does not see to it that nobody gets into a socket's own room, in which
     /// answers meant for it alone arrive.
     ///
     /// # Errors
     /// As [`Access::check`].
-    pub(crate) fn check_for_socket(
-        &self,
-        io: &Io,
-        action: Action,
-        channel: &str,
-        user: Option<&Claims>,
-    ) -> Result<Decision> {
+    pub(crate) fn check_for_socket(&self, io: &Io, action: Action, channel: &str, client: &Client) -> Result<Decision> {
         if io.is_socket_id(channel) {
             return Err(forbidden(action, channel));
         }
-        self.check(action, channel, user)
+        self.check_client(action, channel, client)
+    }
+
+    /// Asks the back end, where it has a word in that, whether a client may subscribe to channels that the rules allow it.
+    ///
+    /// # Errors
+    /// `forbidden` when it may not; `unavailable` when the back end does not answer.
+    pub(crate) async fn ask_to_subscribe(&self, client: &Client, channels: &[&str]) -> Result<()> {
+        match (&self.hooks, &client.visit) {
+            (Some(hooks), Some(visit)) => hooks.may_subscribe(visit, client.claims().as_deref(), channels).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// The same for seeing what is in a channel, and what was. Who is subscribed was asked about.
+    ///
+    /// # Errors
+    /// As [`Access::ask_to_subscribe`].
+    pub(crate) async fn ask_to_read(&self, client: &Client, channel: &str) -> Result<()> {
+        match (&self.hooks, &client.visit) {
+            (Some(hooks), Some(visit)) if !client.subscriptions.lock().has(channel) => {
+                hooks.may_read(visit, client.claims().as_deref(), channel).await
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -70,7 +118,8 @@ pub(crate) fn no_presence(channel: &str) -> Error {
     )
 }
 
-fn forbidden(action: Action, channel: &str) -> Error {
+/// What is said to who may not do that there.
+pub(crate) fn forbidden(action: Action, channel: &str) -> Error {
     let what = match action {
         Action::Subscribe => "subscribe to",
         Action::History => "read the history of",

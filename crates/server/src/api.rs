@@ -19,15 +19,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Request, header};
 use axum::routing::{get, post};
 use serde::Serialize;
 use tidings::{Code, Error, Io, Result};
 
-use crate::access::Access;
+use crate::access::{Access, forbidden};
 use crate::client::{Client, Door};
 use crate::config::Config;
 use crate::revocations::Revocations;
+use crate::rules::Action;
+use crate::token::Claims;
 use keys::{ApiKey, ApiKeys};
 
 /// When it is looked again for whose token was checked just before it was revoked, and who has come in since.
@@ -116,6 +118,25 @@ impl Api {
     /// Whether a request shows a key that is known.
     fn shows_key(&self, headers: &HeaderMap) -> bool {
         bearer(headers).is_some_and(|shown| self.keys.find(shown).is_some())
+    }
+
+    /// Whether a user may read a channel by a request that shows a token.
+    ///
+    /// # Errors
+    /// `forbidden` when it may not; `unavailable` when the back end, which has a word in that, does not answer.
+    async fn check_reader(&self, request: &Request<()>, claims: Option<&Claims>, channel: &str) -> Result<()> {
+        if self.io.is_socket_id(channel) {
+            return Err(forbidden(Action::History, channel));
+        }
+        self.access.check(Action::History, channel, claims)?;
+        match &self.access.hooks {
+            Some(hooks) => {
+                hooks
+                    .may_read_by_api(&self.io.handshake(request), claims, channel)
+                    .await
+            }
+            None => Ok(()),
+        }
     }
 
     /// The key that a request shows, which must be one that may see channels.

@@ -1,6 +1,7 @@
 //! A client: who it is, what it is subscribed to, and when it has to go.
 
 mod door;
+mod returning;
 mod seats;
 mod subscriptions;
 
@@ -15,6 +16,7 @@ use seats::Seat;
 pub(crate) use subscriptions::Subscriptions;
 
 use crate::access::Access;
+use crate::hooks::Visit;
 use crate::rules::{Action, OWN_CHANNEL_PREFIX};
 use crate::token::Claims;
 
@@ -24,6 +26,8 @@ pub(crate) struct Client {
     pub(crate) user: Option<User>,
     /// What it is subscribed to.
     pub(crate) subscriptions: Mutex<Subscriptions>,
+    /// Its stay, where the back end is asked about it.
+    pub(crate) visit: Option<Arc<Visit>>,
 }
 
 /// Who a client is, by its token.
@@ -43,10 +47,34 @@ pub(crate) struct Credential {
 }
 
 impl Client {
-    fn new(user: Option<User>) -> Self {
+    fn new(user: Option<User>, visit: Option<Arc<Visit>>) -> Self {
         Self {
             user,
             subscriptions: Mutex::default(),
+            visit,
+        }
+    }
+
+    /// The channels that the back end put it into.
+    pub(crate) fn granted(&self) -> &[Arc<str>] {
+        self.visit.as_ref().map(|visit| visit.channels()).unwrap_or_default()
+    }
+
+    /// What presence shows of it: what the back end says, else what its token does.
+    pub(crate) fn info(&self) -> Option<Arc<RawValue>> {
+        let by_back_end = self.visit.as_ref().and_then(|visit| visit.info());
+        by_back_end.or_else(|| self.user.as_ref()?.info())
+    }
+
+    /// Whether the back end knows its connection by this name.
+    pub(crate) fn is_visit(&self, name: &str) -> bool {
+        self.visit.as_ref().is_some_and(|visit| visit.name() == name)
+    }
+
+    /// It has gone.
+    fn end_visit(&self, reason: Reason) {
+        if let Some(visit) = &self.visit {
+            visit.end(reason);
         }
     }
 
@@ -63,9 +91,8 @@ impl Client {
     /// Who it is to the library.
     fn identity(&self) -> Option<Identity> {
         let user = self.user.as_ref()?;
-        let Credential { claims, info } = user.credential.read().clone();
-        let identity = Identity::new(Arc::clone(&user.sub)).info(info);
-        Some(identity.expires_at(claims.end()))
+        let identity = Identity::new(Arc::clone(&user.sub)).info(self.info());
+        Some(identity.expires_at(user.claims().end()))
     }
 }
 
@@ -86,8 +113,8 @@ impl User {
         Arc::clone(&self.credential.read().claims)
     }
 
-    /// What presence shows of it.
-    pub(crate) fn info(&self) -> Option<Arc<RawValue>> {
+    /// What presence shows of it by its token.
+    fn info(&self) -> Option<Arc<RawValue>> {
         self.credential.read().info.clone()
     }
 
@@ -106,18 +133,22 @@ pub(crate) fn register(io: &Io, door: &Arc<Door>, access: &Arc<Access>) {
     let door = Arc::clone(door);
     let admitting = Arc::clone(&door);
     io.auth(async move |handshake: Handshake| admitting.admit(&handshake).await);
+    let returning = Arc::clone(access);
     // Before the client hears that it is in: from then on nothing for its user may pass it by.
-    io.before_connect(async move |socket: Socket<Client>| match &socket.user().user {
-        // Since it was admitted what it missed may have been read from the disk.
-        Some(user) => {
+    io.before_connect(async move |socket: Socket<Client>| {
+        let client = socket.user();
+        if let Some(user) = &client.user {
+            // Since it was admitted what it missed may have been read from the disk.
             door.check_revocation(&user.claims())?;
-            match socket.recovered() {
-                // It finds itself where it was.
-                true => Ok(()),
-                false => socket.try_join(user.own_channel()),
+            if !socket.recovered() {
+                socket.try_join(user.own_channel())?;
             }
         }
-        None => Ok(()),
+        if socket.recovered() {
+            // It finds itself where it was, as far as the back end still lets it.
+            returning::ask_again(&returning, &socket).await?;
+        }
+        client.granted().iter().try_for_each(|channel| socket.try_join(channel))
     });
     let entering = Arc::clone(access);
     io.on_connect(async move |socket: Socket<Client>| enter(&entering, &socket));
@@ -126,14 +157,30 @@ pub(crate) fn register(io: &Io, door: &Arc<Door>, access: &Arc<Access>) {
     io.identify_some(Client::identity);
     let recovering = Arc::clone(access);
     io.recover_room(async move |client: Arc<Client>, room: Arc<str>| {
-        recovering
-            .check(Action::Subscribe, &room, client.claims().as_deref())
-            .is_ok()
+        recovering.check_client(Action::Subscribe, &room, &client).is_ok()
     });
-    let access = Arc::clone(access);
+    let deciding = Arc::clone(access);
     io.authorize(async move |client: Arc<Client>, action, channel: Arc<str>| {
-        let decision = access.check(Action::of(action)?, &channel, client.claims().as_deref())?;
+        let action = Action::of(action)?;
+        let decision = deciding.check_client(action, &channel, &client)?;
+        if matches!(action, Action::History | Action::Presence) {
+            deciding.ask_to_read(&client, &channel).await?;
+        }
         Ok(Grant::new().presence(decision.presence))
+    });
+    if access.hooks.is_some() {
+        register_hooks(io, access);
+    }
+}
+
+/// What the back end has to do with clients that come without Socket.IO.
+fn register_hooks(io: &Io, access: &Arc<Access>) {
+    io.first_channels(|client: &Client| client.granted().to_vec());
+    io.on_gone(async |client: Arc<Client>, reason| client.end_visit(reason));
+    let access = Arc::clone(access);
+    io.before_subscribe(async move |client: Arc<Client>, channels: Vec<Arc<str>>| {
+        let channels: Vec<&str> = channels.iter().map(|channel| &**channel).collect();
+        access.ask_to_subscribe(&client, &channels).await
     });
 }
 
@@ -143,20 +190,23 @@ fn enter(access: &Access, socket: &Socket<Client>) -> Result<()> {
     if socket.recovered() {
         take_up(access, socket)?;
     }
-    let Some(user) = &client.user else {
-        tracing::debug!(socket = socket.id(), "an anonymous client is in");
-        return Ok(());
-    };
-    tracing::debug!(socket = socket.id(), user = &*user.sub, "a client is in");
-    let own = user.own_channel();
-    let keeps_presence = access
-        .rules
-        .decide(Action::Subscribe, &own, Some(&user.claims()))
-        .presence;
-    if socket.is_in(&own) {
-        client.subscriptions.lock().add_own(&own, keeps_presence);
-        if keeps_presence {
-            socket.io().presence().enter(&own, &user.sub, user.info())?;
+    let own = client.user.as_ref().map(User::own_channel);
+    match &client.user {
+        Some(user) => tracing::debug!(socket = socket.id(), user = &*user.sub, "a client is in"),
+        None => tracing::debug!(socket = socket.id(), "an anonymous client is in"),
+    }
+    let granted = client.granted().iter().map(|channel| &**channel);
+    for channel in own.as_deref().into_iter().chain(granted) {
+        if !socket.is_in(channel) {
+            continue;
+        }
+        let claims = client.claims();
+        let decision = access.rules.decide(Action::Subscribe, channel, claims.as_deref());
+        let present = client.user.as_ref().filter(|_| decision.presence);
+        if client.subscriptions.lock().add_own(channel, present.is_some())
+            && let Some(user) = present
+        {
+            socket.io().presence().enter(channel, &user.sub, client.info())?;
         }
     }
     Ok(())
@@ -167,15 +217,18 @@ fn enter(access: &Access, socket: &Socket<Client>) -> Result<()> {
 fn take_up(access: &Access, socket: &Socket<Client>) -> Result<()> {
     let client = socket.user();
     let own = client.user.as_ref().map(User::own_channel);
-    let rooms = socket.rooms().into_iter();
-    for channel in rooms.filter(|room| *room != socket.id() && Some(room) != own.as_ref()) {
+    let is_asked_for = |room: &String| {
+        let is_granted = client.granted().iter().any(|granted| **granted == **room);
+        *room != socket.id() && Some(room) != own.as_ref() && !is_granted
+    };
+    for channel in socket.rooms().into_iter().filter(is_asked_for) {
         let decision = access
             .rules
             .decide(Action::Subscribe, &channel, client.claims().as_deref());
         let present = client.user.as_ref().filter(|_| decision.presence);
         client.subscriptions.lock().add(&channel, present.is_some());
         if let Some(user) = present {
-            socket.io().presence().enter(&channel, &user.sub, user.info())?;
+            socket.io().presence().enter(&channel, &user.sub, client.info())?;
         }
     }
     Ok(())
@@ -184,6 +237,7 @@ fn take_up(access: &Access, socket: &Socket<Client>) -> Result<()> {
 async fn leave(socket: Socket<Client>, reason: Reason) {
     tracing::debug!(socket = socket.id(), %reason, "a client is gone");
     let client = socket.user();
+    client.end_visit(reason);
     let present = client.subscriptions.lock().take_present();
     if let Some(user) = &client.user {
         let io = socket.io();

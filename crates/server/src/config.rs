@@ -9,6 +9,7 @@ mod channels;
 mod dev;
 mod document;
 mod history;
+mod hooks;
 mod keys;
 mod limits;
 mod network;
@@ -38,6 +39,7 @@ pub(crate) use problem::{ConfigError, Problem, Problems};
 
 use tidings::Tls;
 
+use crate::hooks::Settings;
 use crate::on::On;
 use crate::rules::Rules;
 use crate::token::{Secret, SecretError};
@@ -96,6 +98,8 @@ pub(crate) struct Config {
     pub(crate) rules: Rules,
     /// What clients' events do.
     pub(crate) on: Vec<On>,
+    /// What the back end is asked, if anything.
+    pub(crate) hooks: Option<Settings>,
     /// What a client may cost.
     pub(crate) limits: Limits,
     /// How clients are spoken to over TLS; none is for plain HTTP. The admin address is plain always.
@@ -176,6 +180,7 @@ impl Config {
         let tls = top.table("tls");
         let channels = top.tables("channels");
         let on = top.tables("on");
+        let hooks = top.placed_table("hooks");
         top.finish();
 
         let mut section = Section::new("admin.", &keys::ADMIN, admin, problems);
@@ -190,6 +195,7 @@ impl Config {
             folder,
             environment: &sources.environment,
         };
+        let on = on::read(on, problems);
         Self {
             dev,
             listen: listen.unwrap_or(LISTEN),
@@ -202,7 +208,8 @@ impl Config {
             api: Api::read(api, places, problems),
             admin_listen: admin_listen.unwrap_or(Some(ADMIN_LISTEN)),
             rules: if dev && rules.is_empty() { Rules::dev() } else { rules },
-            on: on::read(on, problems),
+            hooks: hooks::read(hooks, places, &on, problems),
+            on,
             limits: Limits::read(limits, problems),
             tls: tls::read(tls, folder, problems),
         }

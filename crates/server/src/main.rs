@@ -11,6 +11,7 @@ mod demo;
 mod event_stream;
 mod events;
 mod health;
+mod hooks;
 mod log;
 mod loopback;
 mod metrics;
@@ -24,6 +25,7 @@ mod serve;
 mod setup;
 mod template;
 mod token;
+mod url;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -4,7 +4,7 @@ use std::future::{Future, IntoFuture as _};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, anyhow, bail};
 use axum::{Router, middleware};
@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::cli::{Exit, Failure, Serve};
 use crate::config::{ADMIN_LISTEN, Config, Environment, Limits, Sources};
+use crate::hooks::Hooks;
 use crate::token::{KeySet, NewToken, Source, sign};
 use crate::{demo, health, log, loopback, metrics, problem, setup};
 
@@ -47,7 +48,9 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let admin = listen_for_admin(config).await?;
     let keys = follow_keys(config).await;
-    let (io, api) = setup::server(config, keys)?;
+    let hooks = config.hooks.as_ref().map(Hooks::start).transpose();
+    let hooks = hooks.map_err(|problem| anyhow!("hooks: {problem}"))?;
+    let (io, api) = setup::server(config, keys, hooks.clone())?;
 
     if let Some(admin) = admin {
         let app = app(config, health::routes(&io).merge(metrics::routes(&io)));
@@ -77,8 +80,16 @@ async fn run(config: &Config) -> anyhow::Result<()> {
         drop(stop);
         tokio::join!(io.close().within(config.drain).into_future(), clients)
     };
+    let ended = async {
+        let deadline = Instant::now() + config.drain;
+        within(config.drain, drained).await;
+        if let Some(hooks) = hooks {
+            // Only now: the last that it is told is that these clients have gone.
+            hooks.end(deadline).await;
+        }
+    };
     tokio::select! {
-        () = within(config.drain, drained) => Ok(()),
+        () = ended => Ok(()),
         signal = signals.next() => Err(anyhow!("{signal} once more: clients were cut off")),
     }
 }

@@ -11,24 +11,32 @@ use crate::api;
 use crate::client::{self, Door};
 use crate::config::{Config, Limits};
 use crate::events;
+use crate::hooks::Hooks;
 use crate::revocations::Revocations;
 use crate::rules::History;
 use crate::token::KeySet;
 
-/// The server, and the routes of its API. `keys` are those of the configuration's `jwks`.
+/// The server, and the routes of its API. `keys` are those of the configuration's `jwks`, `hooks` those that were started.
 ///
 /// # Errors
 /// When the store can't be opened, or the system has no thread or file descriptor left.
-pub(crate) fn server(config: &Config, keys: Option<Arc<KeySet>>) -> anyhow::Result<(Io, Router)> {
+pub(crate) fn server(
+    config: &Config,
+    keys: Option<Arc<KeySet>>,
+    hooks: Option<Arc<Hooks>>,
+) -> anyhow::Result<(Io, Router)> {
     let access = Arc::new(Access {
         rules: config.rules.clone(),
         subscriptions_max: config.limits.subscriptions,
+        hooks: hooks.clone(),
     });
     let revocations = Arc::new(Revocations::default());
-    let door = Arc::new(Door::new(config, keys, Arc::clone(&revocations)));
+    let door = Arc::new(Door::new(config, keys, Arc::clone(&revocations), hooks.clone()));
+    let limits = limits(&config.limits);
+    let attachments_max = limits.attachments;
     let mut builder = Tidings::builder()
         .origin_setting("allowed_origins")
-        .limits(limits(&config.limits))
+        .limits(limits)
         .handshake_timeout(config.limits.handshake)
         .with_metadata()
         .recovery(Recovery::default().window(session(&config.limits)))
@@ -67,7 +75,7 @@ pub(crate) fn server(config: &Config, keys: Option<Arc<KeySet>>) -> anyhow::Resu
         revocations.keep_in(folder)?;
     }
     client::register(&io, &door, &access);
-    events::register(&io, &config.on);
+    events::register(&io, &config.on, hooks.as_ref(), attachments_max);
     io.on_error(|socket, error| match error.source() {
         Some(_) => tracing::error!(socket, %error, "an event could not be handled"),
         None => tracing::debug!(socket, %error, "an event was refused"),

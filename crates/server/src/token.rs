@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(crate) use key::{Key, PublicKind};
-pub(crate) use key_set::{KeySet, Source, Url, parse as parse_key_set, read_file as read_key_set};
-pub(crate) use secret::{Secret, SecretError};
+pub(crate) use key_set::{KeySet, Source, parse as parse_key_set, read_file as read_key_set};
+pub(crate) use secret::{SECRET_BYTES_MIN, Secret, SecretError, random_hex};
 pub(crate) use sign::{NewToken, sign};
 pub(crate) use verify::{Verifier, VerifierOptions};
 
-use crate::rules::{Action, Pattern};
+use crate::rules::{Action, OWN_CHANNEL_PREFIX, Pattern};
 
 /// The longest `sub`, in bytes: `user:<sub>` must fit a channel's name.
 pub(crate) const USER_BYTES_MAX: usize = 250;
@@ -47,13 +47,13 @@ pub(crate) struct Claims {
     #[serde(default)]
     pub(crate) channels: Grants,
     /// What presence shows of the user, at most 1,024 bytes of JSON.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) info: Option<Value>,
     /// The token's own id.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) jti: Option<String>,
     /// When it was issued, in Unix seconds.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) iat: Option<u64>,
 }
 
@@ -76,6 +76,11 @@ impl Claims {
             Action::Publish => &self.channels.publish,
         };
         patterns.iter().any(|pattern| pattern.matches_user(channel, &self.sub))
+    }
+
+    /// Whether a channel is the user's own, which nobody else may read.
+    pub(crate) fn owns(&self, channel: &str) -> bool {
+        channel.strip_prefix(OWN_CHANNEL_PREFIX) == Some(&self.sub)
     }
 
     /// When it ends.

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::handshake::Handshake;
 use crate::server::Server;
 use crate::socketio::io::Io;
+use crate::socketio::reason::Reason;
 use crate::socketio::recovery::Stored;
 use crate::socketio::socket::User;
 
@@ -22,6 +23,9 @@ type Boxed<T> = std::pin::Pin<Box<dyn Future<Output = T>>>;
 type Identify = Arc<dyn Fn(&User) -> Option<Identity> + Send + Sync>;
 type Recover = Arc<dyn Fn(User, Arc<str>) -> Boxed<bool> + Send + Sync>;
 type Authorize = Arc<dyn Fn(User, Action, Arc<str>) -> Boxed<Result<Grant>> + Send + Sync>;
+type First = Arc<dyn Fn(&User) -> Vec<Arc<str>> + Send + Sync>;
+type BeforeSubscribe = Arc<dyn Fn(User, Vec<Arc<str>>) -> Boxed<Result<()>> + Send + Sync>;
+type Gone = Arc<dyn Fn(User, Reason) -> Boxed<()> + Send + Sync>;
 
 /// What a client wants to do with a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -121,6 +125,9 @@ pub(crate) struct Access {
     identify: RwLock<Option<Identify>>,
     authorize: RwLock<Option<Authorize>>,
     recover: RwLock<Option<Recover>>,
+    first: RwLock<Option<First>>,
+    before_subscribe: RwLock<Option<BeforeSubscribe>>,
+    gone: RwLock<Option<Gone>>,
 }
 
 impl Access {
@@ -139,6 +146,27 @@ impl Access {
             }
         }
         allowed
+    }
+
+    /// The channels that the application puts a plain WebSocket's client into at the start.
+    pub(crate) fn first_channels(&self, user: &User) -> Vec<Arc<str>> {
+        let first = self.first.read().clone();
+        first.map(|first| first(user)).unwrap_or_default()
+    }
+
+    /// Asks the application about all channels of one request that it has granted one by one.
+    pub(crate) async fn before_subscribe(&self, user: &User, channels: impl FnOnce() -> Vec<Arc<str>>) -> Result<()> {
+        let before = self.before_subscribe.read().clone();
+        match before {
+            Some(before) => before(Arc::clone(user), channels()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What the application does when a client without Socket.IO has gone.
+    pub(crate) fn gone(&self, user: User, reason: Reason) -> Option<Boxed<()>> {
+        let gone = self.gone.read().clone();
+        gone.map(|gone| gone(user, reason))
     }
 }
 
@@ -300,5 +328,55 @@ impl Io {
             })
         };
         *self.server.access.authorize.write() = Some(Arc::new(authorize));
+    }
+
+    /// Has the last word on what clients of `/ws`, `/sse` and `/poll` subscribe to: asked once for each request, with all of its
+    /// channels, when [`Io::authorize`] has granted each. An error refuses them all.
+    pub fn before_subscribe<U, F>(&self, decide: F)
+    where
+        U: Send + Sync + 'static,
+        F: AsyncFn(Arc<U>, Vec<Arc<str>>) -> Result<()> + Send + Sync + 'static,
+    {
+        let decide = Arc::new(decide);
+        let decide = move |user: User, channels| -> Boxed<Result<()>> {
+            let decide = Arc::clone(&decide);
+            Box::pin(async move {
+                match user.downcast::<U>() {
+                    Ok(user) => (*decide)(user, channels).await,
+                    Err(_) => Err(forbidden()),
+                }
+            })
+        };
+        *self.server.access.before_subscribe.write() = Some(Arc::new(decide));
+    }
+
+    /// Names channels that a client of `/ws` is put into at the start, beside its own; they don't count as asked for.
+    /// [`Io::authorize`] is asked about each. Streams and polls name their channels themselves.
+    pub fn first_channels<U, F>(&self, channels: F)
+    where
+        U: Send + Sync + 'static,
+        F: Fn(&U) -> Vec<Arc<str>> + Send + Sync + 'static,
+    {
+        let channels = move |user: &User| user.downcast_ref::<U>().map(&channels).unwrap_or_default();
+        *self.server.access.first.write() = Some(Arc::new(channels));
+    }
+
+    /// What happens when a client of `/ws` or `/sse`, or a poll that waited, has gone: as
+    /// [`Socket::on_disconnect`](crate::Socket::on_disconnect) for Socket.IO.
+    pub fn on_gone<U, F>(&self, handler: F)
+    where
+        U: Send + Sync + 'static,
+        F: AsyncFn(Arc<U>, Reason) + Send + Sync + 'static,
+    {
+        let handler = Arc::new(handler);
+        let gone = move |user: User, reason| -> Boxed<()> {
+            let handler = Arc::clone(&handler);
+            Box::pin(async move {
+                if let Ok(user) = user.downcast::<U>() {
+                    (*handler)(user, reason).await;
+                }
+            })
+        };
+        *self.server.access.gone.write() = Some(Arc::new(gone));
     }
 }

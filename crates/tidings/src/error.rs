@@ -120,6 +120,7 @@ pub struct Error {
 struct Inner {
     code: Cow<'static, str>,
     message: Cow<'static, str>,
+    status: Option<http::StatusCode>,
     data: Option<Box<RawValue>>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -136,6 +137,7 @@ impl Error {
             inner: Box::new(Inner {
                 code: code.into(),
                 message: message.into(),
+                status: None,
                 data: None,
                 source: None,
             }),
@@ -155,6 +157,13 @@ impl Error {
     /// `forbidden`: somebody, but not allowed.
     pub fn forbidden(message: impl Into<Cow<'static, str>>) -> Self {
         Self::coded(Code::Forbidden, message)
+    }
+
+    /// Says which HTTP status goes with it, where its code is the application's own: 403 for `banned`, say.
+    #[must_use]
+    pub fn with_status(mut self, status: http::StatusCode) -> Self {
+        self.inner.status = Some(status);
+        self
     }
 
     /// Adds what the client finds beside the message: `err.data` of a `connect_error`, `data` of an
@@ -210,8 +219,22 @@ impl Error {
         }
     }
 
-    /// The HTTP status that goes with the code; 400 for a code of the application's own.
+    /// The WebSocket close code for a client that is not let in.
+    pub(crate) fn refusal_close_code(&self) -> u16 {
+        let refused = match self.status() {
+            _ if self.code() == Code::Internal.as_str() => 1011,
+            http::StatusCode::FORBIDDEN => 4403,
+            _ => 4401,
+        };
+        self.transient_close_code().unwrap_or(refused)
+    }
+
+    /// The HTTP status that goes with the code; 400 for a code of the application's own, unless
+    /// [`Error::with_status`] says another.
     pub fn status(&self) -> http::StatusCode {
+        if let Some(status) = self.inner.status {
+            return status;
+        }
         let code = Code::ALL.iter().find(|code| code.as_str() == self.code());
         let status = code.map_or(400, |code| code.status());
         http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR)

@@ -9,7 +9,9 @@ use http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
+use crate::connections::ConnectionKind;
 use crate::error::{Code, Error, Result};
+use crate::socketio::socket::User;
 
 /// The HTTP request a connection began with, in one compact allocation: `http`'s own types would keep the
 /// server's whole read buffer alive.
@@ -90,7 +92,9 @@ pub struct Handshake {
     auth: Option<Arc<str>>,
     namespace: Arc<str>,
     cookie: Option<Arc<str>>,
-    is_renewal: bool,
+    kind: Option<ConnectionKind>,
+    /// Who the client is already.
+    before: Option<User>,
     /// Looked for once.
     token: OnceLock<Result<Box<str>, &'static str>>,
 }
@@ -107,21 +111,38 @@ impl Handshake {
             auth,
             namespace,
             cookie,
-            is_renewal: false,
+            kind: None,
+            before: None,
             token: OnceLock::new(),
         }
     }
 
-    /// The same from who is in already.
-    pub(crate) fn renewing(mut self, is_renewal: bool) -> Self {
-        self.is_renewal = is_renewal;
+    /// The same on a connection that speaks this.
+    pub(crate) fn on(mut self, kind: ConnectionKind) -> Self {
+        self.kind = Some(kind);
         self
+    }
+
+    /// The same from who is in already.
+    pub(crate) fn renewing(mut self, before: Option<User>) -> Self {
+        self.before = before;
+        self
+    }
+
+    /// What the client speaks; none where it asked a route of the application's own.
+    pub fn kind(&self) -> Option<ConnectionKind> {
+        self.kind
     }
 
     /// Whether the client is in already, and shows a fresh credential before its old one ends: an `auth` message of a plain
     /// WebSocket. Its connection is no further one.
     pub fn is_renewal(&self) -> bool {
-        self.is_renewal
+        self.before.is_some()
+    }
+
+    /// Who the client is already, where it shows a fresh credential: what [`Io::auth`](crate::Io::auth) answered the last time.
+    pub fn renewed<U: Send + Sync + 'static>(&self) -> Option<Arc<U>> {
+        self.before.clone()?.downcast().ok()
     }
 
     /// The same without what the client sent: for servers that keep no headers.
@@ -139,7 +160,8 @@ impl Handshake {
             auth: None,
             namespace: Arc::clone(&self.namespace),
             cookie: None,
-            is_renewal: self.is_renewal,
+            kind: self.kind,
+            before: self.before.clone(),
             token: OnceLock::new(),
         }
     }

@@ -148,8 +148,8 @@ impl Shard {
         }
     }
 
-    /// The connection ends: the client is nowhere any more.
-    pub(crate) fn end_plain(&mut self, index: u32) {
+    /// The connection ends: the client is nowhere any more, and the application hears of it.
+    pub(crate) fn end_plain(&mut self, index: u32, reason: Reason) {
         let server = Arc::clone(&self.server);
         let Some(plain) = self.plain_mut(index) else { return };
         if let Some(session) = &mut plain.session {
@@ -161,6 +161,9 @@ impl Shard {
             for channel in channels.iter().filter(|channel| channel.is_present) {
                 Io::root(Arc::clone(&server)).presence().lose(&channel.name, user);
             }
+        }
+        if let Some(visitor) = visitor {
+            self.asked.extend(server.access.gone(visitor.user, reason));
         }
     }
 

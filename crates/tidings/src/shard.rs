@@ -227,7 +227,7 @@ impl Shard {
             connection.probe = None;
         }
         self.end_sockets(index, reason);
-        self.end_plain(index);
+        self.end_plain(index, reason);
         self.unsubscribe_all(index);
         self.say_farewell(index, farewell);
     }

@@ -681,3 +681,135 @@ async fn who_drains_says_so_on_each_transport() {
     })
     .await;
 }
+
+/// What happened, in the order it happened.
+type Seen = Arc<std::sync::Mutex<Vec<String>>>;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_application_knows_what_a_client_speaks_and_when_it_has_gone() {
+    let io = Tidings::builder().build();
+    let seen = Seen::default();
+    let note = {
+        let seen = Arc::clone(&seen);
+        move |what: String| seen.lock().unwrap().push(what)
+    };
+    let came = note.clone();
+    io.auth(async move |handshake: Handshake| {
+        let id = handshake.token()?.to_owned();
+        let before = handshake.renewed::<User>().map(|user| user.id.clone());
+        came(format!("{id} {:?} {before:?}", handshake.kind().unwrap()));
+        Ok(User { id, expires_at: None })
+    });
+    io.identify(|user: &User| Identity::new(&*user.id));
+    open_rooms(&io);
+    io.on_gone(async move |user: Arc<User>, reason| note(format!("{} gone: {reason}", user.id)));
+    let address = serve(&io).await;
+    blocking(move || {
+        let runtime = tokio::runtime::Handle::current();
+        let wait = |count| runtime.block_on(eventually("it was noted", || seen.lock().unwrap().len() == count));
+        let sse = EventSource::open(address, "/sse?channel=open&access_token=eve", &[]);
+        drop(sse);
+        wait(2);
+        get(address, "/poll?channel=open&wait=0&access_token=joe", &[]);
+        let mut ws = Ws::enter(address, "?access_token=ann");
+        ws.ask(json!({ "type": "auth", "token": "ann" })).unwrap();
+        drop(ws);
+        wait(6);
+        assert_eq!(
+            *seen.lock().unwrap(),
+            [
+                "eve Sse None",
+                "eve gone: transport close",
+                "joe Poll None",
+                "ann Websocket None",
+                "ann Websocket Some(\"ann\")",
+                "ann gone: transport close"
+            ]
+        );
+    })
+    .await;
+    io.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_application_has_the_last_word_on_all_channels_of_a_request() {
+    let io = Tidings::builder().build();
+    users(&io);
+    open_rooms(&io);
+    let seen = Seen::default();
+    let asked = Arc::clone(&seen);
+    io.before_subscribe(async move |_: Arc<User>, channels: Vec<Arc<str>>| {
+        asked.lock().unwrap().push(channels.join(" "));
+        match channels.iter().any(|channel| channel.ends_with("no")) {
+            true => Err(Error::forbidden("no")),
+            false => Ok(()),
+        }
+    });
+    let address = serve(&io).await;
+    blocking(move || {
+        let mut ws = Ws::enter(address, "?access_token=ann");
+        let forbidden = Err("forbidden".to_owned());
+        assert!(ws.subscribe(&["open:1", "open:2"], None).is_ok());
+        assert_eq!(ws.subscribe(&["open:3", "open:no"], None), forbidden);
+        assert_eq!(ws.subscribe(&["open:3", "closed"], None), forbidden);
+        let poll = |channel: &str| {
+            get(
+                address,
+                &format!("/poll?channel={channel}&wait=0&access_token=ann"),
+                &[],
+            )
+        };
+        poll("open:no").assert_problem(403, "forbidden");
+        assert_eq!(poll("open:4").status, 200);
+        let sse = get(address, "/sse?channel=open:5&channel=open:no&access_token=ann", &[]);
+        sse.assert_problem(403, "forbidden");
+        // Only what is granted is asked about, and not the own channel.
+        let expected = ["open:1 open:2", "open:3 open:no", "open:no", "open:4", "open:5 open:no"];
+        assert_eq!(*seen.lock().unwrap(), expected);
+    })
+    .await;
+    io.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_websocket_is_in_the_channels_that_the_application_names() {
+    let io = Tidings::builder().build();
+    users(&io);
+    open_rooms(&io);
+    io.first_channels(|user: &User| ["open:all".into(), format!("open:{}", user.id).into(), "closed".into()].to_vec());
+    let address = serve(&io).await;
+    let emitting = io.clone();
+    blocking(move || {
+        let mut ws = Ws::enter(address, "?access_token=ann");
+        for channel in ["closed", "open:bob", "open:all", "open:ann"] {
+            emitting.to(channel).emit("e", 1);
+        }
+        for channel in ["open:all", "open:ann"] {
+            assert_eq!(ws.receive()["channel"], channel);
+        }
+    })
+    .await;
+    io.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_has_the_status_that_the_application_says() {
+    let io = Tidings::builder().build();
+    io.auth(async |handshake: Handshake| -> Result<User> {
+        let error = Error::with_code(handshake.token()?.to_owned(), "no");
+        Err(match error.code() {
+            "banned" => error.with_status(axum::http::StatusCode::FORBIDDEN),
+            _ => error,
+        })
+    });
+    let address = serve(&io).await;
+    blocking(move || {
+        for (code, status, closed) in [("banned", 403, 4403), ("forbidden", 403, 4403), ("odd", 400, 4401)] {
+            get(address, &format!("/poll?channel=a&access_token={code}"), &[]).assert_problem(status, code);
+            let (messages, close) = Ws::open(address, &format!("?access_token={code}")).end();
+            assert_eq!((close, &messages[0]["code"]), (Some(closed), &json!(code)));
+        }
+    })
+    .await;
+    io.close().await;
+}

@@ -9,6 +9,7 @@ use axum::http::HeaderMap;
 use tidings::{Code, ConnectionId, Error, Result};
 
 use super::{Api, SentAway};
+use crate::client::Client;
 
 pub(super) async fn disconnect(
     State(api): State<Arc<Api>>,
@@ -16,18 +17,19 @@ pub(super) async fn disconnect(
     connection: Result<Path<String>, PathRejection>,
 ) -> Result<Json<SentAway>> {
     let key = api.admin_key(&headers)?;
-    let id: Option<ConnectionId> = connection.ok().and_then(|Path(text)| text.parse().ok());
-    let was_there = match id {
-        Some(id) => api.io.disconnect(id).await,
-        None => false,
+    let id = connection.map(|Path(text)| text).unwrap_or_default();
+    let was_there = match id.parse::<ConnectionId>() {
+        Ok(id) => api.io.disconnect(id).await,
+        // What the back end knows it by.
+        Err(_) => {
+            let name = id.clone();
+            let named = api.io.connections(move |client: &Client| client.is_visit(&name));
+            named.disconnect().await > 0
+        }
     };
     if !was_there {
         return Err(Error::coded(Code::NotFound, "there is no connection of this id"));
     }
-    tracing::info!(
-        connection = id.map(tracing::field::display),
-        key = key.name(),
-        "a connection is sent away"
-    );
+    tracing::info!(connection = id, key = key.name(), "a connection is sent away");
     Ok(Json(SentAway { connections: 1 }))
 }

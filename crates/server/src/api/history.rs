@@ -15,7 +15,6 @@ use tidings::{Error, Result};
 use super::{Api, parameters};
 use crate::access::check_name;
 use crate::events::parse_id;
-use crate::rules::Action;
 
 /// Events on a page unless the request says how many.
 pub(crate) const EVENTS: usize = 50;
@@ -58,7 +57,5 @@ async fn authorize(api: &Api, request: &Request<()>, channel: &str) -> Result<()
         return check_name(channel);
     }
     let claims = api.door.check(&api.io.handshake(request)).await?;
-    api.access
-        .check_for_socket(&api.io, Action::History, channel, claims.as_ref())
-        .map(drop)
+    api.check_reader(request, claims.as_ref(), channel).await
 }

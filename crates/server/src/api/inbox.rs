@@ -18,7 +18,7 @@ use super::users::name;
 use super::{Api, body, parameters};
 use crate::access::check_name;
 use crate::events::parse_id;
-use crate::rules::{Action, OWN_CHANNEL_PREFIX};
+use crate::rules::OWN_CHANNEL_PREFIX;
 use crate::token::Claims;
 
 /// The longest body: a channel's name, an id and what JSON puts around them, in bytes.
@@ -43,10 +43,11 @@ pub(super) async fn read(
 ) -> Result<impl IntoResponse> {
     let user = name(user)?;
     let (head, body) = request.into_parts();
-    let who = Who::of(&api, &Request::from_parts(head, ()), &user, Api::admin_key).await?;
+    let request = Request::from_parts(head, ());
+    let who = Who::of(&api, &request, &user, Api::admin_key).await?;
     let json = body::read(body, BODY_BYTES_MAX).await?;
     let mark: Mark = body::parse(&json)?;
-    let channel = who.channel(&api, &user, mark.channel)?;
+    let channel = who.channel(&api, &request, &user, mark.channel).await?;
     let unread = api.io.inbox().read(&user, &channel, parse_id(&mark.id)?).await?;
     Ok((HEADERS, Json(unread)))
 }
@@ -60,7 +61,7 @@ pub(super) async fn unread(
     let request = request.map(drop);
     let who = Who::of(&api, &request, &user, Api::reading_key).await?;
     let [channel] = parameters::named(request.uri().query().unwrap_or_default(), ["channel"])?;
-    let channel = who.channel(&api, &user, channel)?;
+    let channel = who.channel(&api, &request, &user, channel).await?;
     Ok((HEADERS, Json(api.io.inbox().unread(&user, &channel).await?)))
 }
 
@@ -94,13 +95,12 @@ impl Who {
     }
 
     /// The channel that is asked for, by default the user's own: one whose history who asks may read.
-    fn channel(&self, api: &Api, user: &str, channel: Option<String>) -> Result<String> {
+    async fn channel(&self, api: &Api, request: &Request<()>, user: &str, channel: Option<String>) -> Result<String> {
         let channel = channel.unwrap_or_else(|| format!("{OWN_CHANNEL_PREFIX}{user}"));
         match self {
             Who::Key => check_name(&channel)?,
             Who::User(claims) => {
-                api.access
-                    .check_for_socket(&api.io, Action::History, &channel, Some(claims))?;
+                api.check_reader(request, Some(claims), &channel).await?;
             }
         }
         Ok(channel)

@@ -10,6 +10,7 @@ use tidings::{Code, Error, Handshake, Result};
 use super::seats::Seats;
 use super::{Client, Credential, User};
 use crate::config::Config;
+use crate::hooks::{Hooks, Visit};
 use crate::revocations::Revocations;
 use crate::token::{Claims, KeySet, Verifier};
 
@@ -20,27 +21,42 @@ pub(crate) struct Door {
     anonymous: bool,
     seats: Arc<Seats>,
     revocations: Arc<Revocations>,
+    /// The back end, which is asked too.
+    hooks: Option<Arc<Hooks>>,
 }
 
 impl Door {
     /// The door of a configuration. `set` are the keys of its `jwks`.
-    pub(crate) fn new(config: &Config, set: Option<Arc<KeySet>>, revocations: Arc<Revocations>) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        set: Option<Arc<KeySet>>,
+        revocations: Arc<Revocations>,
+        hooks: Option<Arc<Hooks>>,
+    ) -> Self {
         Self {
             verifier: Verifier::new(config.auth.verifier_options()).with_set(set),
             anonymous: config.auth.anonymous,
             seats: Arc::new(Seats::new(config.limits.connections_per_user)),
             revocations,
+            hooks,
         }
     }
 
     /// Lets a client in, or says why not.
     ///
     /// # Errors
-    /// As [`Door::check`]; `too_many_connections` when its user has no seat left.
+    /// As [`Door::check`]; `too_many_connections` when its user has no seat left; what the back end says.
     pub(crate) async fn admit(&self, handshake: &Handshake) -> Result<Client> {
-        let Some(claims) = self.check(handshake).await? else {
-            return Ok(Client::new(None));
+        let claims = self.check(handshake).await?;
+        let user = claims.map(|claims| self.seat(claims, handshake)).transpose()?;
+        let visit = match &self.hooks {
+            Some(hooks) => Some(visit(hooks, handshake, user.as_ref()).await?),
+            None => None,
         };
+        Ok(Client::new(user, visit))
+    }
+
+    fn seat(&self, claims: Claims, handshake: &Handshake) -> Result<User> {
         let sub: Arc<str> = Arc::from(claims.sub.as_str());
         let seat = self.seats.take(&sub, handshake.is_renewal()).ok_or_else(|| {
             Error::coded(
@@ -48,11 +64,11 @@ impl Door {
                 "this user has as many connections as one may have",
             )
         })?;
-        Ok(Client::new(Some(User {
+        Ok(User {
             sub,
             credential: RwLock::new(Credential::of(claims)?),
             _seat: seat,
-        })))
+        })
     }
 
     /// Who somebody is by the token, without letting anybody in; none for who needs no token and has none.
@@ -87,6 +103,22 @@ impl Door {
         match self.revocations.cover(claims) {
             true => Err(Error::unauthenticated("the token has been revoked")),
             false => Ok(()),
+        }
+    }
+}
+
+/// The stay of a client that the back end lets in. Who only shows a fresh token goes on with the one it has; who was nobody
+/// before and is somebody now has not been asked about yet.
+async fn visit(hooks: &Arc<Hooks>, handshake: &Handshake, user: Option<&User>) -> Result<Arc<Visit>> {
+    let known = handshake.renewed::<Client>();
+    let before = known.as_ref().and_then(|client| client.visit.as_ref());
+    let is_same = |client: &Arc<Client>| user.is_some_and(|user| client.is_of(&user.sub));
+    match before {
+        Some(visit) if known.as_ref().is_some_and(is_same) => Ok(Arc::clone(visit)),
+        _ => {
+            hooks
+                .enter(handshake, before.map(Arc::as_ref), user.map(User::claims))
+                .await
         }
     }
 }

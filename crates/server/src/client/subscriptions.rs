@@ -19,10 +19,19 @@ struct Subscription {
 }
 
 impl Subscriptions {
-    /// The user's own channel, which does not count.
-    pub(super) fn add_own(&mut self, channel: &str, present: bool) {
+    /// Adds one that the server put the client into, which does not count; false when it is there already.
+    pub(super) fn add_own(&mut self, channel: &str, present: bool) -> bool {
+        if self.channels.contains_key(channel) {
+            return false;
+        }
         let asked = false;
         self.channels.insert(channel.into(), Subscription { present, asked });
+        true
+    }
+
+    /// Whether it is subscribed to a channel.
+    pub(crate) fn has(&self, channel: &str) -> bool {
+        self.channels.contains_key(channel)
     }
 
     /// Whether all these fit in beside those that are there. `max` 0 is no limit.

@@ -6,7 +6,8 @@ use super::problem::Problem;
 use super::secret::{self, Places};
 use super::section::{Section, boolean, text, texts};
 use crate::connect::Connector;
-use crate::token::{Key, PublicKind, Secret, Source, Url, VerifierOptions, parse_key_set, read_key_set};
+use crate::token::{Key, PublicKind, Secret, Source, VerifierOptions, parse_key_set, read_key_set};
+use crate::url::Url;
 
 /// Who is let in.
 #[derive(Debug, Clone, Default)]

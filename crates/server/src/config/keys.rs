@@ -24,10 +24,11 @@ pub(super) const TOP: Keys = Keys {
         "admin",
         "channels",
         "on",
+        "hooks",
         "limits",
         "tls",
     ],
-    later: &["hooks", "broker"],
+    later: &["broker"],
 };
 
 pub(super) const AUTH: Keys = Keys {
@@ -101,6 +102,21 @@ pub(super) const ON: Keys = Keys {
     later: &[],
 };
 
+pub(super) const HOOKS: Keys = Keys {
+    table: "[hooks]",
+    known: &[
+        "url",
+        "ca",
+        "secret",
+        "connect",
+        "disconnect",
+        "subscribe",
+        "events",
+        "timeout",
+    ],
+    later: &[],
+};
+
 /// The keys of `history = { … }`.
 pub(super) const HISTORY: Keys = inline(&["keep", "for", "bytes"]);
 
@@ -143,7 +159,9 @@ pub(super) const TLS: Keys = Keys {
 };
 
 /// All tables that can be named in the file.
-pub(super) const TABLES: [&Keys; 9] = [&TOP, &AUTH, &API, &API_KEY, &ADMIN, &CHANNELS, &ON, &LIMITS, &TLS];
+pub(super) const TABLES: [&Keys; 10] = [
+    &TOP, &AUTH, &API, &API_KEY, &ADMIN, &CHANNELS, &ON, &HOOKS, &LIMITS, &TLS,
+];
 
 impl Keys {
     fn all(&self) -> impl Iterator<Item = &'static str> {

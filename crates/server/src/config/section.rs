@@ -53,13 +53,17 @@ impl<'a> Section<'a> {
 
     /// Takes the table at a key; an empty one when it is absent.
     pub(super) fn table(&mut self, key: &str) -> Table {
-        let table = self.read(key, |node| match &node.value {
+        self.placed_table(key).map(|(table, _)| table).unwrap_or_default()
+    }
+
+    /// Takes the table at a key with where it begins; none when it is absent.
+    pub(super) fn placed_table(&mut self, key: &str) -> Option<(Table, Origin)> {
+        self.read_placed(key, |node| match &node.value {
             Value::Table(table) => Ok(table.clone()),
             _ => Err(format!(
                 "{node} given; it is a table: write `[{key}]` on a line of its own, and its keys below"
             )),
-        });
-        table.unwrap_or_default()
+        })
     }
 
     /// Takes the tables of a list, each with where it begins.

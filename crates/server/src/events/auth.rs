@@ -39,9 +39,8 @@ pub(super) async fn auth(
     user.renew(Credential::of(claims)?);
     socket.expires_at(end);
     let channels = client.subscriptions.lock().channels();
-    let claims = user.claims();
     for channel in channels {
-        if access.check(Action::Subscribe, &channel, Some(&claims)).is_err() {
+        if access.check_client(Action::Subscribe, &channel, client).is_err() {
             end_subscription(&socket, &io, &channel);
         }
     }

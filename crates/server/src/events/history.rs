@@ -41,7 +41,7 @@ pub(super) async fn history(
 ) -> Result<Page> {
     let channel: String = arguments.next("a channel's name")?;
     let options: Options = arguments.options()?;
-    access.check_for_socket(&io, Action::History, &channel, socket.user().claims().as_deref())?;
+    access.check_for_socket(&io, Action::History, &channel, socket.user())?;
     let limit = options.limit.unwrap_or(EVENTS);
     if !(1..=EVENTS_MAX).contains(&limit) {
         return Err(Error::new(format!("`limit` is a number from 1 to {EVENTS_MAX}")));
@@ -53,6 +53,7 @@ pub(super) async fn history(
     if let Some(after) = &options.after {
         query = query.after(parse_id(after)?);
     }
+    access.ask_to_read(socket.user(), &channel).await?;
     let page = query.await?;
     Ok(Page {
         ok: true,

@@ -51,7 +51,7 @@ async fn publish(
     };
     let fill = |template: &crate::template::Template| template.fill(&value, sub.map(|sub| &**sub));
     let channel = fill(&rule.to)?;
-    access.check_for_socket(io, Action::Publish, &channel, client.claims().as_deref())?;
+    access.check_for_socket(io, Action::Publish, &channel, client)?;
     let mut to = io.to(&channel);
     if let Some(sub) = sub {
         to = to.publisher(Arc::clone(sub));

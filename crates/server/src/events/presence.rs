@@ -46,7 +46,8 @@ pub(super) async fn presence(
     if !(1..=USERS_MAX).contains(&limit) {
         return Err(Error::new(format!("`limit` is a number from 1 to {USERS_MAX}")));
     }
-    access.check_for_socket(&io, Action::Presence, &channel, socket.user().claims().as_deref())?;
+    access.check_for_socket(&io, Action::Presence, &channel, socket.user())?;
+    access.ask_to_read(socket.user(), &channel).await?;
     let page = io.presence().users(&channel, options.after.as_deref(), limit);
     Ok(Page {
         ok: true,

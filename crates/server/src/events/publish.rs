@@ -44,7 +44,7 @@ pub(super) async fn publish(
     let data = arguments.next_raw();
     let options: Options = arguments.options()?;
     let client = socket.user();
-    access.check_for_socket(&io, Action::Publish, &channel, client.claims().as_deref())?;
+    access.check_for_socket(&io, Action::Publish, &channel, client)?;
     let mut to = io.to(&channel);
     if let Some(user) = &client.user {
         to = to.publisher(Arc::clone(&user.sub));

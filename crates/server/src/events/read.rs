@@ -22,7 +22,8 @@ pub(super) async fn read(
     let id: String = arguments.next("the id of the last event that was read")?;
     arguments.end()?;
     let user = user_of(&socket)?;
-    access.check_for_socket(&io, Action::History, &channel, socket.user().claims().as_deref())?;
+    access.check_for_socket(&io, Action::History, &channel, socket.user())?;
+    access.ask_to_read(socket.user(), &channel).await?;
     let unread = io.inbox().read(&user, &channel, parse_id(&id)?).await?;
     Ok(Answer::of(unread))
 }

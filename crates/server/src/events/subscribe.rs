@@ -43,7 +43,7 @@ pub(super) async fn subscribe(
     let client = socket.user();
     let decisions = channels
         .iter()
-        .map(|channel| access.check_for_socket(&io, Action::Subscribe, channel, client.claims().as_deref()))
+        .map(|channel| access.check_for_socket(&io, Action::Subscribe, channel, client))
         .collect::<Result<Vec<_>>>()?;
     if !client
         .subscriptions
@@ -53,6 +53,8 @@ pub(super) async fn subscribe(
         let message = format!("a client may have {} subscriptions", access.subscriptions_max);
         return Err(Error::coded(Code::TooManyChannels, message));
     }
+    let names: Vec<&str> = channels.iter().map(String::as_str).collect();
+    access.ask_to_subscribe(client, &names).await?;
     // Where the client stands: what is kept by now is before it.
     let tail = io.cursor();
     let mut new = Vec::new();
@@ -63,7 +65,7 @@ pub(super) async fn subscribe(
         }
         new.push(channel);
         if let Some(user) = present {
-            io.presence().enter(channel, &user.sub, user.info())?;
+            io.presence().enter(channel, &user.sub, client.info())?;
         }
     }
     let cursor = match since {

@@ -34,7 +34,8 @@ pub(super) async fn unread(
     let channel: String = arguments.next("a channel's name")?;
     arguments.end()?;
     let user = user_of(&socket)?;
-    access.check_for_socket(&io, Action::History, &channel, socket.user().claims().as_deref())?;
+    access.check_for_socket(&io, Action::History, &channel, socket.user())?;
+    access.ask_to_read(socket.user(), &channel).await?;
     Ok(Answer::of(io.inbox().unread(&user, &channel).await?))
 }
 

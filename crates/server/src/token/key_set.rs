@@ -17,7 +17,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::Key;
-pub(crate) use fetch::Url;
+use crate::url::Url;
 
 /// The longest set that is read, in bytes.
 const BYTES_MAX: usize = 1 << 20;
@@ -104,7 +104,7 @@ impl Source {
                 let reading = tokio::task::spawn_blocking(move || read_file(&path));
                 reading.await.map_err(|error| error.to_string())?
             }
-            Source::Url(url) => url.get(BYTES_MAX).await,
+            Source::Url(url) => fetch::get(url, BYTES_MAX).await,
         }
     }
 }
@@ -190,7 +190,7 @@ impl KeySet {
         };
         let cached: Cached = serde_json::from_slice(&read_file(cache).ok()?).ok()?;
         let (keys, _) = parse(cached.set.to_string().as_bytes()).ok()?;
-        (cached.url == url.whole()).then_some(keys)
+        (cached.url == url.uri().to_string()).then_some(keys)
     }
 
     /// Reads it again and again, for ever.
@@ -260,7 +260,10 @@ impl KeySet {
             return;
         };
         let Ok(set) = serde_json::from_slice(bytes) else { return };
-        let cached = Cached { url: url.whole(), set };
+        let cached = Cached {
+            url: url.uri().to_string(),
+            set,
+        };
         let keeping = tokio::task::spawn_blocking(move || {
             let bytes = serde_json::to_vec(&cached)?;
             if std::fs::read(&cache).is_ok_and(|kept| kept == bytes) {

@@ -52,7 +52,7 @@ impl Secret {
 }
 
 /// `N` random bytes as hexadecimal digits.
-pub(super) fn random_hex<const N: usize>() -> Result<String, String> {
+pub(crate) fn random_hex<const N: usize>() -> Result<String, String> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| error.to_string())?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

@@ -19,6 +19,7 @@ use super::pipe::{Pipe, StreamBody};
 use super::requests;
 use super::stream::{self, NewStream, TakenStream};
 use crate::access::Visitor;
+use crate::connections::ConnectionKind;
 use crate::error::{Code, Error, Result};
 use crate::handshake::{Handshake, Opening};
 use crate::log::Since;
@@ -152,7 +153,7 @@ async fn open_stream(server: &Arc<Server>, request: &Request<()>) -> Result<Resp
     };
     let permit = server.hub.admit(engine::client_address(server, request))?;
     let sid = RandomId::new();
-    let (visitor, channels) = admit(server, sid, request, &query.channels).await?;
+    let (visitor, channels) = admit(server, sid, request, ConnectionKind::Sse, &query.channels).await?;
     let new = NewStream {
         pipe: Arc::default(),
         visitor: Some(visitor),
@@ -208,6 +209,7 @@ async fn admit(
     server: &Arc<Server>,
     sid: RandomId,
     request: &Request<()>,
+    kind: ConnectionKind,
     channels: &[String],
 ) -> Result<(Visitor, Vec<Granted>)> {
     if channels.is_empty() {
@@ -218,7 +220,7 @@ async fn admit(
         let problem = format!("a client may have {max} subscriptions");
         return Err(Error::coded(Code::TooManyChannels, problem));
     }
-    let handshake = handshake(server, request);
+    let handshake = handshake(server, request).on(kind);
     let asked = Arc::clone(server);
     let channels = channels.to_vec();
     on_shard(server, sid, move || {

@@ -17,6 +17,7 @@ use super::{Granted, history};
 use crate::access::{Action, Visitor};
 use crate::channel::Channel;
 use crate::connection::Key;
+use crate::connections::ConnectionKind;
 use crate::error::{Code, Error, Result};
 use crate::handshake::Handshake;
 use crate::id::EventId;
@@ -59,7 +60,7 @@ async fn enter(cell: &Rc<Cell>, key: Key) {
     let shows_token = handshake.token().is_ok() || handshake.header("authorization").is_some();
     let deciding = run::decided(async {
         let visitor = server.let_in(handshake).await?;
-        let own = own_channel(server, &visitor).await;
+        let own = first_channels(server, &visitor).await;
         Ok((visitor, own))
     });
     let mut deciding = pin!(deciding);
@@ -72,7 +73,7 @@ async fn enter(cell: &Rc<Cell>, key: Key) {
         Some(decided) => decided,
         None => deciding.await,
     }
-    .map_or_else(|error| (Err(error), None), |(visitor, own)| (Ok(visitor), own));
+    .map_or_else(|error| (Err(error), Vec::new()), |(visitor, own)| (Ok(visitor), own));
     let (done, is_done) = oneshot::channel();
     let command = Command::PlainEntered {
         key,
@@ -88,14 +89,20 @@ async fn enter(cell: &Rc<Cell>, key: Key) {
 
 fn handshake(server: &Server, opening: &Arc<crate::handshake::Opening>, auth: Option<Arc<str>>) -> Handshake {
     let cookie = server.config.token_cookie.clone();
-    Handshake::new(Arc::clone(opening), auth, Arc::from("/"), cookie)
+    Handshake::new(Arc::clone(opening), auth, Arc::from("/"), cookie).on(ConnectionKind::Websocket)
 }
 
-/// The channel that every user is in from the start.
-async fn own_channel(server: &Server, visitor: &Visitor) -> Option<Granted> {
-    let name = visitor.identity.as_ref()?.own_channel();
-    let grant = server.authorize(visitor, Action::Subscribe, &name).await.ok()?;
-    Some((name, grant))
+/// The channels that a client is in from the start: every user's own, and those that the application names.
+async fn first_channels(server: &Server, visitor: &Visitor) -> Vec<Granted> {
+    let own = visitor.identity.as_ref().map(|identity| identity.own_channel());
+    let mut granted: Vec<Granted> = Vec::new();
+    for name in own.into_iter().chain(server.access.first_channels(&visitor.user)) {
+        let is_known = granted.iter().any(|(known, _)| *known == name);
+        if !is_known && let Ok(grant) = server.authorize(visitor, Action::Subscribe, &name).await {
+            granted.push((name, grant));
+        }
+    }
+    granted
 }
 
 async fn respond(cell: &Rc<Cell>, key: Key, request: plain::Request<'_>) {
@@ -194,7 +201,8 @@ async fn authenticate(cell: &Rc<Cell>, key: Key, id: Option<Box<str>>, token: &s
     };
     let opening = opening.unwrap_or_default();
     let auth = serde_json::json!({ "token": token }).to_string();
-    let handshake = handshake(server, &opening, Some(auth.into())).renewing(before.is_some());
+    let known = before.as_ref().map(|visitor| Arc::clone(&visitor.user));
+    let handshake = handshake(server, &opening, Some(auth.into())).renewing(known);
     let outcome = renew(server, handshake, before.as_ref(), &channels).await;
     let (done, is_done) = oneshot::channel();
     let command = Command::PlainAuth { key, id, outcome, done };
@@ -222,7 +230,7 @@ async fn renew(
             lost.push(Arc::clone(name));
         }
     }
-    let own = own_channel(server, &visitor).await;
+    let own = first_channels(server, &visitor).await;
     Ok(Renewal { visitor, own, lost })
 }
 
@@ -261,6 +269,8 @@ pub(super) async fn grants(server: &Server, visitor: &Visitor, channels: &[impl 
         let grant = server.authorize(visitor, Action::Subscribe, &name).await?;
         granted.push((name, grant));
     }
+    let names = || granted.iter().map(|(name, _)| Arc::clone(name)).collect();
+    server.access.before_subscribe(&visitor.user, names).await?;
     Ok(granted)
 }
 

@@ -223,19 +223,13 @@ impl Shard {
     // Who the client is
 
     /// The application has decided about the request that the WebSocket began with.
-    pub(crate) fn session_entered(
-        &mut self,
-        key: Key,
-        outcome: Result<Visitor>,
-        shows_token: bool,
-        own: Option<Granted>,
-    ) {
+    pub(crate) fn session_entered(&mut self, key: Key, outcome: Result<Visitor>, shows_token: bool, own: Vec<Granted>) {
         if self.get(key).is_none_or(|connection| !connection.is_open()) {
             return;
         }
         self.mark_dirty(key.index);
         match outcome {
-            Ok(visitor) => self.welcome(key.index, visitor, own),
+            Ok(visitor) => self.welcome(key.index, visitor, &own),
             Err(error) if shows_token || error.code() != Code::Unauthenticated.as_str() => {
                 self.refuse_session(key.index, None, &error);
             }
@@ -247,7 +241,7 @@ impl Shard {
         }
     }
 
-    fn welcome(&mut self, index: u32, visitor: Visitor, own: Option<Granted>) {
+    fn welcome(&mut self, index: u32, visitor: Visitor, own: &[Granted]) {
         let user = visitor.id().cloned();
         if let Some(session) = self.session_mut(index) {
             session.awaits_auth = false;
@@ -258,19 +252,12 @@ impl Shard {
         self.set_visitor(index, visitor);
         let heartbeat_ms = self.server.config.ping_interval_ms();
         self.say(index, &plain::welcome(user.as_deref(), heartbeat_ms));
-        if let Some(own) = own {
-            self.plain_subscribe(index, &[own], true, None);
-        }
+        self.plain_subscribe(index, own, true, None);
     }
 
     fn refuse_session(&mut self, index: u32, id: Option<plain::RequestId<'_>>, error: &Error) {
         self.say_error(index, id, error.code(), error.message());
-        let refused = if error.code() == Code::Internal.as_str() {
-            1011
-        } else {
-            4401
-        };
-        let code = error.transient_close_code().unwrap_or(refused);
+        let code = error.refusal_close_code();
         self.end(index, Reason::ForcedClose, Farewell::Close(Some(code)));
     }
 
@@ -288,7 +275,7 @@ impl Shard {
             Err(error) => self.say_error(index, id, error.code(), error.message()),
             Ok(renewal) => {
                 if is_first {
-                    self.welcome(index, renewal.visitor, renewal.own);
+                    self.welcome(index, renewal.visitor, &renewal.own);
                 } else {
                     self.set_visitor(index, renewal.visitor);
                     for channel in &renewal.lost {
@@ -383,8 +370,8 @@ impl Shard {
 /// What a fresh token changes.
 pub(crate) struct Renewal {
     pub(crate) visitor: Visitor,
-    /// Its own channel, for who was nobody before.
-    pub(crate) own: Option<Granted>,
+    /// The channels that it is in from the start, for who was nobody before.
+    pub(crate) own: Vec<Granted>,
     /// The channels that it no longer may read.
     pub(crate) lost: Vec<Arc<str>>,
 }

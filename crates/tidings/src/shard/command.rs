@@ -94,7 +94,7 @@ pub(crate) enum Command {
         key: Key,
         outcome: Result<Visitor>,
         shows_token: bool,
-        own: Option<Granted>,
+        own: Vec<Granted>,
         /// Dropped when that is done.
         done: oneshot::Sender<()>,
     },

@@ -1,5 +1,6 @@
 //! Arguments of events and acks: Rust values to JSON with attachments, and back.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 use bytes::Bytes;
@@ -87,6 +88,11 @@ impl Raw {
         let (text, attachments) = tidings_protocol::json::arguments_from_data(text, attachments_max)
             .map_err(|error| Error::with_code(error.code(), error.to_string()))?;
         Ok(Self { text, attachments })
+    }
+
+    /// The value as JSON text, in which bytes are `{"$bytes":"<base64>"}`: what [`Raw::from_json`] reads.
+    pub fn to_json(&self) -> Cow<'_, str> {
+        tidings_protocol::json::data_from_arguments(&self.text, &self.attachments)
     }
 }
 
@@ -247,6 +253,13 @@ mod tests {
             serde_json::from_str::<Binary>(r#"{"$bytes":"YWJj"}"#).unwrap(),
             bytes(b"abc")
         );
+    }
+
+    #[test]
+    fn a_raw_value_is_json_with_its_bytes_in_it() {
+        let text = r#"{"a":{"$bytes":"YWJj"},"n":1.50}"#;
+        let raw = Raw::from_json(text, 1).unwrap();
+        assert_eq!((raw.attachments.len(), &*raw.to_json()), (1, text));
     }
 
     #[test]

@@ -426,7 +426,8 @@ impl Shard {
         };
         let auth = (!data.is_empty()).then(|| Arc::from(data));
         let cookie = server.config.token_cookie.clone();
-        let handshake = Handshake::new(opening, auth, Arc::clone(&namespace.path), cookie);
+        let kind = connection.kind();
+        let handshake = Handshake::new(opening, auth, Arc::clone(&namespace.path), cookie).on(kind);
         connection.client.entering.push(Arc::clone(&namespace.path));
         let key = connection.key;
         self.entering.push(super::handler::enter(key, namespace, handshake));

@@ -24,7 +24,6 @@ fn unknown_keys_are_named_with_what_was_meant() {
 fn what_comes_with_later_versions_is_refused() {
     for (text, key) in [
         ("[broker]", "broker"),
-        ("[hooks]\nurl = \"u\"", "hooks"),
         ("admin.password = \"s3cret\"", "admin.password"),
     ] {
         let text = format!("auth.anonymous = true\n{text}");
@@ -277,6 +276,102 @@ fn a_file_that_cannot_be_read_is_named() {
         error.to_string().starts_with("/nowhere/tidings.toml: can't be read"),
         "{error}"
     );
+}
+
+#[test]
+fn hooks_that_cannot_be_are_told_so() {
+    let secret = "secret = \"0123456789abcdef0123456789abcdef\"\n";
+    let url = "url = \"https://back-end.example/tidings\"\n";
+    for (table, parts) in [
+        (
+            "".to_owned(),
+            &[
+                ":2: `hooks.url`: is missing",
+                ":2: `hooks.secret`: is missing",
+                ":2: `hooks.connect`: is missing",
+            ][..],
+        ),
+        (format!("{secret}connect = true"), &[":2: `hooks.url`: is missing"]),
+        (format!("{url}events = \"e\""), &[":2: `hooks.secret`: is missing"]),
+        (format!("{url}{secret}"), &["would be asked nothing"]),
+        (
+            format!("{url}secret = \"s3cret\"\nconnect = true"),
+            &[":4: `hooks.secret`: the secret has 6 bytes"],
+        ),
+        (
+            format!("{url}secret = {{ env = \"NOWHERE\" }}\nconnect = true"),
+            &["`NOWHERE` is not set"],
+        ),
+        (
+            format!("{url}secret = {{ evn = \"A\" }}\nconnect = true"),
+            &["did you mean `env`"],
+        ),
+        (
+            format!("{secret}connect = true\nurl = \"back-end.example\""),
+            &[":5: `hooks.url`: it is a URL"],
+        ),
+        (
+            format!("{secret}connect = true\nurl = \"https://u:s3cret@back-end.example\""),
+            &["it is a URL"],
+        ),
+        (
+            format!("{secret}connect = true\nurl = \"ftp://back-end.example\""),
+            &["it is a URL"],
+        ),
+        (
+            format!("{url}{secret}connect = \"yes\""),
+            &[":5: `hooks.connect`: \"yes\" given; it is true or false"],
+        ),
+        (format!("{url}{secret}disconnect = 1"), &["`hooks.disconnect`: 1 given"]),
+        (
+            format!("{url}{secret}subscribe = [\"a{{b\"]"),
+            &["`hooks.subscribe`: \"a{b\" is no pattern"],
+        ),
+        (
+            format!("{url}{secret}subscribe = []"),
+            &["`hooks.subscribe`: an empty list"],
+        ),
+        (
+            format!("{url}{secret}events = [\"publish\"]"),
+            &["`hooks.events`: \"publish\" is an event that the server answers"],
+        ),
+        (format!("{url}{secret}events = [\"disconnect\"]"), &["reserved"]),
+        (format!("{url}{secret}events = [7]"), &["`hooks.events`: 7 given"]),
+        (
+            format!("{url}{secret}events = [\"x:*\", \"e\"]\n[[on]]\nevent = \"e\"\nto = \"a\""),
+            &[":5: `hooks.events`: \"e\" has a table `[[on]]`"],
+        ),
+        (
+            format!("{url}{secret}connect = true\ntimeout = 5"),
+            &["`hooks.timeout`: 5 has no unit"],
+        ),
+        (
+            format!("{url}{secret}connect = true\ntimeout = \"0s\""),
+            &["needs some time"],
+        ),
+        (
+            format!("{url}{secret}connect = true\ntimeout = \"61s\""),
+            &["at most 60s"],
+        ),
+        (
+            format!("{url}{secret}connect = true\nca = \"absent.pem\""),
+            &[":6: `hooks.ca`", "absent.pem"],
+        ),
+        (
+            format!("{secret}connect = true\nurl = \"http://127.0.0.1:1/\"\nca = \"ca.pem\""),
+            &["`hooks.ca`: it is for a `url` that begins with https://"],
+        ),
+        (
+            format!("{url}{secret}conect = true\nconnect = true"),
+            &["`hooks.conect`", "did you mean `connect`"],
+        ),
+    ] {
+        let text = format!("auth.anonymous = true\n[hooks]\n{table}");
+        let error = error(&text, &sources());
+        assert!(parts.iter().all(|part| error.contains(part)), "{text}\n{error}");
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+    check_line("hooks = 1", &["`hooks`: 1 given", "`[hooks]`"]);
 }
 
 #[test]

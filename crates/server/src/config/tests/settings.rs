@@ -13,7 +13,7 @@ fn a_key_is_all_it_takes_and_the_rest_has_the_defaults() {
     assert_eq!(config.drain, Duration::from_secs(20));
     assert!(config.allowed_origins.is_empty() && config.trusted_proxies.is_empty() && !config.dev);
     assert!(config.auth.secret.is_some() && !config.auth.anonymous && config.auth.cookie.is_none());
-    assert!(config.rules.is_empty() && config.data.is_none());
+    assert!(config.rules.is_empty() && config.data.is_none() && config.hooks.is_none());
     assert!(config.api.key.is_none() && config.api.keys.is_empty());
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.limits.message_bytes, 1_000_000);
@@ -58,6 +58,14 @@ fn every_key_sets_what_it_says() {
         event = "typing"
         to = "room:{data.roomId}"
         volatile = true
+        [hooks]
+        url = "http://127.0.0.1:3000/tidings?x=1"
+        secret = "a secret of hooks, long enough: 0123456789"
+        connect = true
+        disconnect = true
+        subscribe = ["room:*"]
+        events = ["order:*", "ask"]
+        timeout = "1500ms"
         [limits]
         message_bytes = 1
         messages_per_second = 2
@@ -108,6 +116,26 @@ fn every_key_sets_what_it_says() {
             on("chat:message", Some("{user}:{data.id}"), false),
             on("typing", None, true)
         ]
+    );
+    let hooks = config.hooks.unwrap();
+    assert_eq!(hooks.url.uri(), "http://127.0.0.1:3000/tidings?x=1");
+    assert_eq!(hooks.secret.bytes(), b"a secret of hooks, long enough: 0123456789");
+    let texts = |patterns: &[crate::rules::Pattern]| patterns.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        (
+            hooks.connect,
+            hooks.disconnect,
+            texts(&hooks.subscribe),
+            texts(&hooks.events),
+            hooks.timeout
+        ),
+        (
+            true,
+            true,
+            vec!["room:*".to_owned()],
+            vec!["order:*".to_owned(), "ask".to_owned()],
+            Duration::from_millis(1_500)
+        )
     );
     let keys = ApiKeys::new(config.api.key.as_ref(), &config.api.keys);
     assert!(
@@ -224,8 +252,19 @@ fn the_example_is_good_complete_and_says_the_defaults() {
         .replace("# issuer", "issuer")
         .replace("# cookie", "cookie")
         .replace("# key = {", "key = {")
-        .replace("# keys = ", "keys = ");
-    let environment = Environment::from([("TIDINGS_API_KEY", "fedcba9876543210fedcba9876543210")]);
+        .replace("# keys = ", "keys = ")
+        .replace("# [hooks]", "[hooks]")
+        .replace("# url = ", "url = ")
+        .replace("# secret = ", "secret = ")
+        .replace("# connect = ", "connect = ")
+        .replace("# disconnect = ", "disconnect = ")
+        .replace("# subscribe = ", "subscribe = ")
+        .replace("# events = ", "events = ")
+        .replace("# timeout = ", "timeout = ");
+    let environment = Environment::from([
+        ("TIDINGS_API_KEY", "fedcba9876543210fedcba9876543210"),
+        ("TIDINGS_HOOK_SECRET", "fedcba9876543210fedcba9876543210"),
+    ]);
     let sources = Sources {
         environment,
         ..Sources::default()
@@ -233,6 +272,9 @@ fn the_example_is_good_complete_and_says_the_defaults() {
     let config = good(&uncommented, &sources);
     assert!(config.auth.cookie.is_some() && config.api.key.is_some());
     assert_eq!(config.api.keys.len(), 1);
+    let hooks = config.hooks.unwrap();
+    assert!(hooks.connect && hooks.disconnect && hooks.subscribe.len() == 1 && hooks.events.len() == 1);
+    assert_eq!(hooks.timeout, Duration::from_secs(5));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::request::Query;
 use super::{admit, engine};
 use crate::access::{Identity, Visitor};
 use crate::channel::Channel;
+use crate::connections::ConnectionKind;
 use crate::error::Result;
 use crate::event::Event;
 use crate::hub::Permit;
@@ -54,7 +55,7 @@ pub(super) async fn poll(State(server): State<Arc<Server>>, request: Request<Bod
     };
     let permit = server.hub.admit(engine::client_address(&server, &request))?;
     let sid = RandomId::new();
-    let (visitor, channels) = admit(&server, sid, &request, &query.channels).await?;
+    let (visitor, channels) = admit(&server, sid, &request, ConnectionKind::Poll, &query.channels).await?;
     let mut wait = Duration::from_secs(wait);
     let is_short = wait.is_zero();
     // It hears nothing past the end of its credential.

@@ -1,0 +1,84 @@
+//! The events of `[hooks]`: the back end answers them, and says what is published then.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tidings::{Code, Emitted, Error, Event, Io, Raw, Result, Socket};
+
+use crate::client::Client;
+use crate::hooks::{self, Draft, Hooks};
+
+/// The answer.
+#[derive(Serialize)]
+struct Answer {
+    ok: bool,
+    /// What the back end replied, as it was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Box<RawValue>>,
+}
+
+/// Handles the events that the configuration names and nobody else handles.
+pub(super) fn register(io: &Io, hooks: &Arc<Hooks>, attachments_max: usize) {
+    if !hooks.answer_events() {
+        return;
+    }
+    let hooks = Arc::clone(hooks);
+    io.on_unknown(async move |socket: Socket<Client>, io: Io, event: Event| {
+        ask(&hooks, &socket, &io, &event, attachments_max).await
+    });
+}
+
+/// Asks the back end. The client's further events wait meanwhile.
+async fn ask(hooks: &Hooks, socket: &Socket<Client>, io: &Io, event: &Event, attachments_max: usize) -> Result<Answer> {
+    let client = socket.user();
+    let Some(visit) = client.visit.as_ref().filter(|_| hooks.answer_event(event.name())) else {
+        let problem = "nothing handles an event of this name";
+        return Err(Error::coded(Code::UnknownEvent, problem));
+    };
+    let values: Vec<Box<RawValue>> = event.args()?;
+    let args = values.iter().map(|value| in_json(value, event));
+    let args = args.collect::<Result<Vec<_>>>()?;
+    let reply = hooks
+        .event(visit, client.claims().as_deref(), event.name(), &args)
+        .await?;
+    let drafts = reply.publish.into_iter().map(|draft| {
+        let data = draft.data.as_deref().unwrap_or(RawValue::NULL);
+        let data = Raw::from_json(data.get(), attachments_max);
+        data.map(|data| (draft, data)).map_err(|error| {
+            tracing::warn!(%error, "the back end's answer has data that can't be published");
+            hooks::unavailable()
+        })
+    });
+    // All are looked at before the first is published.
+    let drafts = drafts.collect::<Result<Vec<_>>>()?;
+    let published: Vec<Emitted> = drafts
+        .into_iter()
+        .map(|(draft, data)| publish(client, io, draft, data))
+        .collect();
+    for emitted in published {
+        emitted.receipt().await?;
+    }
+    Ok(Answer {
+        ok: true,
+        data: reply.reply,
+    })
+}
+
+/// An argument as it was sent, with its bytes in it.
+fn in_json(value: &RawValue, event: &Event) -> Result<Box<RawValue>> {
+    let raw = Raw::new(value, event.attachments());
+    Ok(RawValue::from_string(raw.to_json().into_owned())?)
+}
+
+/// Publishes as the client's user. It need not be allowed to: the back end is trusted.
+fn publish(client: &Client, io: &Io, draft: Draft, data: Raw) -> Emitted {
+    let mut to = io.to(&draft.channel);
+    if let Some(user) = &client.user {
+        to = to.publisher(Arc::clone(&user.sub));
+    }
+    if let Some(key) = draft.key {
+        to = to.key(key);
+    }
+    to.emit(&draft.event, data)
+}
