@@ -143,8 +143,21 @@ fn judge<T>(answer: &Answer, read: Read<T>) -> (Outcome, Result<T, String>) {
     }
     match read(status, &answer.body) {
         Ok(value) => (Outcome::Good, Ok(value)),
+        // It is there: what went wrong is this call's, which says nothing of others'.
+        Err(problem) if !is_overload(status) => (Outcome::Good, Err(problem)),
         Err(problem) => (Outcome::Failed, Err(problem)),
     }
+}
+
+/// Whether it is not there, or can't keep up, by its own word or by that of a proxy before it.
+fn is_overload(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    )
 }
 
 /// The seconds, or the time until a date, of `Retry-After` (RFC 9110 section 10.2.3).
@@ -194,10 +207,16 @@ mod tests {
             judge(&answer, read).0
         };
         assert_eq!(judged(200, Some("3")), Outcome::Good);
-        for status in [302, 404, 429, 500, 503] {
+        for status in [302, 429, 502, 503, 504] {
             assert_eq!(judged(status, None), Outcome::Failed, "{status}");
         }
-        assert_eq!(judged(500, Some("3")), Outcome::Failed);
+        for status in [404, 500] {
+            assert_eq!(
+                judged(status, Some("3")),
+                Outcome::Good,
+                "{status}: what one client asks must not shut out others"
+            );
+        }
         for status in [429, 503] {
             assert_eq!(
                 judged(status, Some("3")),
