@@ -1,18 +1,25 @@
 //! May this client do that there? The rules, the names of channels, and what a refusal says.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use tidings::{CHANNEL_BYTES_MAX, Code, Error, Io, Result};
+use tidings::{CHANNEL_BYTES_MAX, Code, Error, Io, Pacing, Result};
 
 use crate::client::Client;
+use crate::config::Config;
 use crate::hooks::Hooks;
-use crate::rules::{Action, Decision, Rules, is_channel_name};
+use crate::on::On;
+use crate::rules::{Action, Decision, Paces, Rules, is_channel_name};
+use crate::swap::Swap;
 use crate::token::Claims;
 
 /// What clients may do.
 pub(crate) struct Access {
     /// Who may do what in which channel.
-    pub(crate) rules: Rules,
+    rules: Swap<Rules>,
+    paces: Swap<Paces>,
+    /// What clients' events do, by name.
+    on: Swap<HashMap<String, Arc<On>>>,
     /// Subscriptions that one client may ask for; 0 is no limit.
     pub(crate) subscriptions_max: usize,
     /// The back end, which is asked too.
@@ -20,6 +27,39 @@ pub(crate) struct Access {
 }
 
 impl Access {
+    /// That of a configuration.
+    pub(crate) fn new(config: &Config, hooks: Option<Arc<Hooks>>) -> Self {
+        Self {
+            rules: Swap::new(config.rules.clone()),
+            paces: Swap::new(config.rules.paces()),
+            on: Swap::new(by_event(&config.on)),
+            subscriptions_max: config.limits.subscriptions,
+            hooks,
+        }
+    }
+
+    /// Takes over what another configuration says. Who is subscribed stays so.
+    pub(crate) fn follow(&self, config: &Config) {
+        self.paces.set(config.rules.paces());
+        self.rules.set(config.rules.clone());
+        self.on.set(by_event(&config.on));
+    }
+
+    /// The rules as they are now.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        self.rules.get()
+    }
+
+    /// How often what is published in a channel is passed on.
+    pub(crate) fn pacing(&self, channel: &str) -> Option<Pacing> {
+        self.paces.get().of(channel)
+    }
+
+    /// What an event of a client does by itself.
+    pub(crate) fn on(&self, event: &str) -> Option<Arc<On>> {
+        self.on.get().get(event).cloned()
+    }
+
     /// What the rules say of a channel that `user` (none: an anonymous client) may do `action` in.
     ///
     /// # Errors
@@ -27,11 +67,11 @@ impl Access {
     /// is not kept is `not_found` for who may subscribe, and `forbidden` for everybody else.
     pub(crate) fn check(&self, action: Action, channel: &str, user: Option<&Claims>) -> Result<Decision> {
         check_name(channel)?;
-        let decision = self.rules.decide(action, channel, user);
+        let decision = self.rules().decide(action, channel, user);
         if decision.allowed {
             return Ok(decision);
         }
-        if action == Action::Presence && self.rules.decide(Action::Subscribe, channel, user).allowed {
+        if action == Action::Presence && self.rules().decide(Action::Subscribe, channel, user).allowed {
             return Err(no_presence(channel));
         }
         Err(forbidden(action, channel))
@@ -47,7 +87,7 @@ impl Access {
         if checked.is_ok() || !client.granted().iter().any(|granted| **granted == *channel) {
             return checked;
         }
-        let Decision { presence, .. } = self.rules.decide(action, channel, claims.as_deref());
+        let Decision { presence, .. } = self.rules().decide(action, channel, claims.as_deref());
         match action {
             Action::Subscribe | Action::History => Ok(Decision {
                 allowed: true,
@@ -96,6 +136,11 @@ impl Access {
             _ => Ok(()),
         }
     }
+}
+
+fn by_event(rules: &[On]) -> HashMap<String, Arc<On>> {
+    let named = rules.iter().map(|on| (on.event.clone(), Arc::new(on.clone())));
+    named.collect()
 }
 
 /// Whether clients can name such a channel.

@@ -29,6 +29,7 @@ use crate::client::{Client, Door};
 use crate::config::Config;
 use crate::revocations::Revocations;
 use crate::rules::Action;
+use crate::swap::Swap;
 use crate::token::Claims;
 use keys::{ApiKey, ApiKeys};
 
@@ -45,7 +46,7 @@ struct SentAway {
 /// What the API works with.
 struct Api {
     io: Io,
-    keys: ApiKeys,
+    keys: Arc<Swap<ApiKeys>>,
     door: Arc<Door>,
     access: Arc<Access>,
     revocations: Arc<Revocations>,
@@ -61,12 +62,13 @@ pub(crate) fn routes(
     io: &Io,
     door: &Arc<Door>,
     access: &Arc<Access>,
+    keys: &Arc<Swap<ApiKeys>>,
     revocations: Arc<Revocations>,
 ) -> Router {
     let or_none = |limit: usize| if limit == 0 { usize::MAX } else { limit };
     let api = Arc::new(Api {
         io: io.clone(),
-        keys: ApiKeys::new(config.api.key.as_ref(), &config.api.keys),
+        keys: Arc::clone(keys),
         door: Arc::clone(door),
         access: Arc::clone(access),
         revocations,
@@ -100,8 +102,9 @@ impl Api {
     ///
     /// # Errors
     /// `unauthenticated` when it shows none, or one that is not known.
-    fn key(&self, headers: &HeaderMap) -> Result<&ApiKey> {
-        if self.keys.is_empty() {
+    fn key(&self, headers: &HeaderMap) -> Result<Arc<ApiKey>> {
+        let keys = self.keys.get();
+        if keys.is_empty() {
             return Err(Error::unauthenticated(
                 "this server has no API key: set `key` in `[api]` of its configuration",
             ));
@@ -109,7 +112,7 @@ impl Api {
         let shown = bearer(headers).ok_or_else(|| {
             Error::unauthenticated("the server API wants its key in a header: `Authorization: Bearer <key>`")
         })?;
-        self.keys.find(shown).ok_or_else(|| {
+        keys.find(shown).cloned().ok_or_else(|| {
             tracing::debug!("an API key that is not known was shown");
             Error::unauthenticated("this API key is not known here")
         })
@@ -117,7 +120,7 @@ impl Api {
 
     /// Whether a request shows a key that is known.
     fn shows_key(&self, headers: &HeaderMap) -> bool {
-        bearer(headers).is_some_and(|shown| self.keys.find(shown).is_some())
+        bearer(headers).is_some_and(|shown| self.keys.get().find(shown).is_some())
     }
 
     /// Whether a user may read a channel by a request that shows a token.
@@ -143,7 +146,7 @@ impl Api {
     ///
     /// # Errors
     /// As [`Api::key`]; `forbidden` when it may not.
-    fn reading_key(&self, headers: &HeaderMap) -> Result<&ApiKey> {
+    fn reading_key(&self, headers: &HeaderMap) -> Result<Arc<ApiKey>> {
         self.key_with(headers, ApiKey::may_read, "read", "read")
     }
 
@@ -151,7 +154,7 @@ impl Api {
     ///
     /// # Errors
     /// As [`Api::key`]; `forbidden` when it may not.
-    fn admin_key(&self, headers: &HeaderMap) -> Result<&ApiKey> {
+    fn admin_key(&self, headers: &HeaderMap) -> Result<Arc<ApiKey>> {
         self.key_with(
             headers,
             ApiKey::may_administer,
@@ -160,9 +163,9 @@ impl Api {
         )
     }
 
-    fn key_with(&self, headers: &HeaderMap, may: fn(&ApiKey) -> bool, scope: &str, what: &str) -> Result<&ApiKey> {
+    fn key_with(&self, headers: &HeaderMap, may: fn(&ApiKey) -> bool, scope: &str, what: &str) -> Result<Arc<ApiKey>> {
         let key = self.key(headers)?;
-        if may(key) {
+        if may(&key) {
             return Ok(key);
         }
         tracing::debug!(key = key.name(), scope, "an API key without the scope was shown");

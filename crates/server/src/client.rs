@@ -201,7 +201,7 @@ fn enter(access: &Access, socket: &Socket<Client>) -> Result<()> {
             continue;
         }
         let claims = client.claims();
-        let decision = access.rules.decide(Action::Subscribe, channel, claims.as_deref());
+        let decision = access.rules().decide(Action::Subscribe, channel, claims.as_deref());
         let present = client.user.as_ref().filter(|_| decision.presence);
         if client.subscriptions.lock().add_own(channel, present.is_some())
             && let Some(user) = present
@@ -223,7 +223,7 @@ fn take_up(access: &Access, socket: &Socket<Client>) -> Result<()> {
     };
     for channel in socket.rooms().into_iter().filter(is_asked_for) {
         let decision = access
-            .rules
+            .rules()
             .decide(Action::Subscribe, &channel, client.claims().as_deref());
         let present = client.user.as_ref().filter(|_| decision.presence);
         client.subscriptions.lock().add(&channel, present.is_some());

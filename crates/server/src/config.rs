@@ -123,6 +123,12 @@ impl Config {
         Self::read(&text, sources)
     }
 
+    /// As [`Config::load`], of a file's text and nothing else.
+    #[cfg(test)]
+    pub(crate) fn of_text(text: &str) -> Result<Self, ConfigError> {
+        Self::read(text, &Sources::default())
+    }
+
     /// As [`Config::load`], of a file's text.
     fn read(text: &str, sources: &Sources) -> Result<Self, ConfigError> {
         let file = sources.file.as_deref();

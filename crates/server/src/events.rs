@@ -6,6 +6,7 @@ mod auth;
 mod history;
 mod hook;
 mod on;
+mod other;
 pub(crate) mod presence;
 mod publish;
 mod read;
@@ -13,20 +14,12 @@ mod subscribe;
 mod unread;
 mod unsubscribe;
 
-use std::sync::Arc;
-
 use serde::Deserialize;
 use tidings::{Code, Error, EventId, Io, Result};
 
-use crate::hooks::Hooks;
-use crate::on::On;
-
-/// Handles all of them, those of `[[on]]`, and those that the back end answers: such as are none of the others.
-pub(crate) fn register(io: &Io, rules: &[On], hooks: Option<&Arc<Hooks>>, attachments_max: usize) {
-    on::register(io, rules);
-    if let Some(hooks) = hooks {
-        hook::register(io, hooks, attachments_max);
-    }
+/// Handles all of them, and what is none of them: the events of `[[on]]`, and those that the back end answers.
+pub(crate) fn register(io: &Io, attachments_max: usize) {
+    other::register(io, attachments_max);
     io.on("subscribe", subscribe::subscribe);
     io.on("unsubscribe", unsubscribe::unsubscribe);
     io.on("publish", publish::publish);

@@ -98,11 +98,6 @@ impl Hooks {
         self.settings.events.iter().any(|pattern| pattern.matches(name))
     }
 
-    /// Whether there are events that are the back end's to answer.
-    pub(crate) fn answer_events(&self) -> bool {
-        !self.settings.events.is_empty()
-    }
-
     /// Whether it is asked about a channel.
     fn guard(&self, channel: &str) -> bool {
         self.settings.subscribe.iter().any(|pattern| pattern.matches(channel))

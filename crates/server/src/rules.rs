@@ -205,26 +205,20 @@ impl Rules {
         self.0.iter().find(|rule| rule.pattern.matches(channel))?.history
     }
 
-    /// How often what is published in a channel is passed on, as the library asks for it; none where no rule says so.
-    pub(crate) fn pacing(&self) -> Option<impl Fn(&str) -> Option<Pacing> + Send + Sync + 'static> {
-        self.0.iter().find(|rule| rule.pace.is_some())?;
+    /// How often what is published in the channels is passed on, as the library has it.
+    pub(crate) fn paces(&self) -> Paces {
         let of = |rule: &Rule| (rule.pattern.clone(), rule.pace.as_ref().map(Pace::to_pacing));
-        let paces: Vec<(Pattern, Option<Pacing>)> = self.0.iter().map(of).collect();
-        Some(move |channel: &str| {
-            let (_, pacing) = paces.iter().find(|(pattern, _)| pattern.matches(channel))?;
-            pacing.clone().filter(|_| is_channel_name(channel))
-        })
+        match self.0.iter().any(|rule| rule.pace.is_some()) {
+            true => Paces(self.0.iter().map(of).collect()),
+            false => Paces(Vec::new()),
+        }
     }
 
-    /// What becomes of clients that are too slow for a channel, as the library asks for it; none where no rule says anything.
-    pub(crate) fn slow(&self) -> Option<impl Fn(&str) -> Slow + Send + Sync + 'static> {
-        self.0.iter().find(|rule| rule.slow != Slow::Lag)?;
-        let rules: Vec<(Pattern, Slow)> = self.0.iter().map(|rule| (rule.pattern.clone(), rule.slow)).collect();
-        Some(move |channel: &str| {
-            let rule = rules.iter().find(|(pattern, _)| pattern.matches(channel));
-            rule.filter(|_| is_channel_name(channel))
-                .map_or(Slow::Lag, |(_, slow)| *slow)
-        })
+    /// What becomes of clients that are too slow for a channel.
+    pub(crate) fn slow(&self, channel: &str) -> Slow {
+        let rule = self.0.iter().find(|rule| rule.pattern.matches(channel));
+        rule.filter(|_| is_channel_name(channel))
+            .map_or(Slow::Lag, |rule| rule.slow)
     }
 
     /// Whether a channel keeps who is in it.
@@ -257,6 +251,18 @@ impl Rules {
         };
         let allowed = allowed && (action != Action::Presence || presence);
         Decision { allowed, presence }
+    }
+}
+
+/// The pace of each rule's channels; empty where none has one.
+#[derive(Debug)]
+pub(crate) struct Paces(Vec<(Pattern, Option<Pacing>)>);
+
+impl Paces {
+    /// How often what is published in a channel is passed on; none: each event at once.
+    pub(crate) fn of(&self, channel: &str) -> Option<Pacing> {
+        let (_, pacing) = self.0.iter().find(|(pattern, _)| pattern.matches(channel))?;
+        pacing.clone().filter(|_| is_channel_name(channel))
     }
 }
 
@@ -450,7 +456,8 @@ mod tests {
 
     #[test]
     fn the_first_match_says_the_pace_too() {
-        assert!(rules(&[("*", Policy::User, Policy::User, false)]).pacing().is_none());
+        let free_for_all = rules(&[("*", Policy::User, Policy::User, false)]);
+        assert!(free_for_all.paces().0.is_empty() && free_for_all.slow("a") == Slow::Lag);
         let mut paced = Rules::default();
         let free = rule("cursor:slow", Policy::User, Policy::User, false);
         let conflated = Rule {
@@ -461,11 +468,10 @@ mod tests {
             }),
             ..rule("cursor:*", Policy::User, Policy::User, false)
         };
-        assert!(paced.slow().is_none());
         for rule in [free, conflated] {
             paced.push(rule).unwrap();
         }
-        let pacing = paced.pacing().unwrap();
+        let paces = paced.paces();
         for (channel, is_paced) in [
             ("cursor:1", true),
             ("cursor:slow", false),
@@ -473,7 +479,7 @@ mod tests {
             ("cursor:\n", false),
             ("/n,cursor:1", false),
         ] {
-            assert_eq!(pacing(channel).is_some(), is_paced, "{channel}");
+            assert_eq!(paces.of(channel).is_some(), is_paced, "{channel}");
         }
     }
 

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::cli::{Exit, Failure, Serve};
 use crate::config::{ADMIN_LISTEN, Config, Environment, Limits, Sources};
 use crate::hooks::Hooks;
+use crate::reload::Reload;
 use crate::token::{KeySet, NewToken, Source, sign};
 use crate::{demo, health, log, loopback, metrics, problem, setup};
 
@@ -27,30 +28,34 @@ const DEV_TOKEN: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// # Errors
 /// When the configuration is wrong, an address can't be listened on, or clients had to be cut off at the end.
 pub(crate) fn serve(options: &Serve, environment: Environment) -> Result<(), Failure> {
-    let config = Config::load(&Sources {
+    let sources = Sources {
         file: options.config.clone(),
         environment,
         listen: options.listen.clone(),
         data: options.data.clone(),
         dev: options.dev,
-    })?;
+    };
+    let config = Config::load(&sources)?;
     log::start(options.json);
-    run(&config).map_err(|error| Failure {
+    run(&config, sources).map_err(|error| Failure {
         exit: Exit::Failed,
         message: format!("{error:#}"),
     })
 }
 
 #[tokio::main]
-async fn run(config: &Config) -> anyhow::Result<()> {
+async fn run(config: &Config, sources: Sources) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
+    // Asks for the configuration to be read again.
+    let mut hangup = signal(SignalKind::hangup()).context("signals can't be listened for")?;
     let listener = listen(config.listen, "another address, with --listen or `listen`").await?;
     let address = listener.local_addr()?;
     let admin = listen_for_admin(config).await?;
     let keys = follow_keys(config).await;
     let hooks = config.hooks.as_ref().map(Hooks::start).transpose();
     let hooks = hooks.map_err(|problem| anyhow!("hooks: {problem}"))?;
-    let (io, api) = setup::server(config, keys, hooks.clone())?;
+    let (io, api, live) = setup::server(config, keys, hooks.clone())?;
+    let reload = Arc::new(Reload::new(sources, config.clone(), live));
 
     if let Some(admin) = admin {
         let app = app(config, health::routes(&io).merge(metrics::routes(&io)));
@@ -72,9 +77,19 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     announce(config, address)?;
     tracing::info!(%address, "accepting connections");
 
-    tokio::select! {
-        signal = signals.next() => tracing::info!(signal, "draining"),
-        ended = &mut clients => bail!("the server ended by itself: {ended:?}"),
+    loop {
+        tokio::select! {
+            signal = signals.next() => {
+                tracing::info!(signal, "draining");
+                break;
+            }
+            Some(()) = hangup.recv() => {
+                let reload = Arc::clone(&reload);
+                let done = tokio::task::spawn_blocking(move || reload.run());
+                done.await.context("the configuration could not be read again")?;
+            }
+            ended = &mut clients => bail!("the server ended by itself: {ended:?}"),
+        }
     }
     let drained = async {
         drop(stop);

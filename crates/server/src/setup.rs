@@ -7,16 +7,18 @@ use axum::Router;
 use tidings::{Io, Recovery, Retention, Tidings};
 
 use crate::access::Access;
-use crate::api;
+use crate::api::{self, keys::ApiKeys};
 use crate::client::{self, Door};
 use crate::config::{Config, Limits};
 use crate::events;
 use crate::hooks::Hooks;
+use crate::reload::Live;
 use crate::revocations::Revocations;
 use crate::rules::History;
+use crate::swap::Swap;
 use crate::token::KeySet;
 
-/// The server, and the routes of its API. `keys` are those of the configuration's `jwks`, `hooks` those that were started.
+/// The server, the routes of its API, and what of both follows the configuration. `keys` are those of the configuration's `jwks`, `hooks` those that were started.
 ///
 /// # Errors
 /// When the store can't be opened, or the system has no thread or file descriptor left.
@@ -24,12 +26,8 @@ pub(crate) fn server(
     config: &Config,
     keys: Option<Arc<KeySet>>,
     hooks: Option<Arc<Hooks>>,
-) -> anyhow::Result<(Io, Router)> {
-    let access = Arc::new(Access {
-        rules: config.rules.clone(),
-        subscriptions_max: config.limits.subscriptions,
-        hooks: hooks.clone(),
-    });
+) -> anyhow::Result<(Io, Router, Live)> {
+    let access = Arc::new(Access::new(config, hooks.clone()));
     let revocations = Arc::new(Revocations::default());
     let door = Arc::new(Door::new(config, keys, Arc::clone(&revocations), hooks.clone()));
     let limits = limits(&config.limits);
@@ -57,31 +55,31 @@ pub(crate) fn server(
         builder = builder.loopback_only();
     }
     if let Some(folder) = &config.data {
-        let rules = config.rules.clone();
+        let access = Arc::clone(&access);
         builder = builder
             .store(folder)
             .durability(config.durability)
-            .history(move |channel| rules.history(channel).map(retention));
+            .history(move |channel| access.rules().history(channel).map(retention));
     }
-    if let Some(pacing) = config.rules.pacing() {
-        builder = builder.pacing(pacing);
-    }
-    if let Some(slow) = config.rules.slow() {
-        builder = builder.slow(slow);
-    }
+    let (pacing, slow) = (Arc::clone(&access), Arc::clone(&access));
+    builder = builder
+        .pacing(move |channel| pacing.pacing(channel))
+        .slow(move |channel| slow.rules().slow(channel));
     let io = builder.try_build()?;
     if let Some(folder) = &config.data {
         // Only now: the store has seen to it that nobody else uses the folder.
         revocations.keep_in(folder)?;
     }
     client::register(&io, &door, &access);
-    events::register(&io, &config.on, hooks.as_ref(), attachments_max);
+    events::register(&io, attachments_max);
     io.on_error(|socket, error| match error.source() {
         Some(_) => tracing::error!(socket, %error, "an event could not be handled"),
         None => tracing::debug!(socket, %error, "an event was refused"),
     });
-    let api = api::routes(config, &io, &door, &access, revocations);
-    Ok((io, api))
+    let api_keys = Arc::new(Swap::new(ApiKeys::new(config.api.key.as_ref(), &config.api.keys)));
+    let api = api::routes(config, &io, &door, &access, &api_keys, revocations);
+    let live = Live { access, door, api_keys };
+    Ok((io, api, live))
 }
 
 /// How long a session waits for its client. The library holds so many at the most, also where that is without a limit.

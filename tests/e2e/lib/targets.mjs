@@ -124,6 +124,7 @@ export async function startServer({ config, files = {}, args = [], env = {}, lis
     all.push("--config", join(place, "tidings.toml"));
   }
   const server = runBinary(all, env, through);
+  server.configFile = place && join(place, "tidings.toml");
   if (place) server.exited.then(() => rmSync(place, { recursive: true }));
   server.url = (await server.line(/^tidings ready (https?:\/\/\S+)$/))[1];
   server.port = Number(new URL(server.url).port);

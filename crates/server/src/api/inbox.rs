@@ -108,4 +108,4 @@ impl Who {
 }
 
 /// Finds the key of a request, if it has a scope.
-type May = for<'a> fn(&'a Api, &HeaderMap) -> Result<&'a ApiKey>;
+type May = fn(&Api, &HeaderMap) -> Result<Arc<ApiKey>>;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -41,7 +42,7 @@ pub(crate) struct ApiKey {
 
 /// All keys there are.
 #[derive(Debug, Clone)]
-pub(crate) struct ApiKeys(Vec<ApiKey>);
+pub(crate) struct ApiKeys(Vec<Arc<ApiKey>>);
 
 impl Hash {
     fn of(key: &[u8]) -> Self {
@@ -148,7 +149,7 @@ impl ApiKeys {
             hash: Hash::of(secret.bytes()),
             scopes: everything.iter().filter_map(|scope| scope.parse().ok()).collect(),
         });
-        Self(key.into_iter().chain(others.iter().cloned()).collect())
+        Self(key.into_iter().chain(others.iter().cloned()).map(Arc::new).collect())
     }
 
     /// Whether there is none.
@@ -157,9 +158,9 @@ impl ApiKeys {
     }
 
     /// The key that was shown. How long it takes tells nothing of the keys there are.
-    pub(crate) fn find(&self, shown: &[u8]) -> Option<&ApiKey> {
+    pub(crate) fn find(&self, shown: &[u8]) -> Option<&Arc<ApiKey>> {
         let shown = Hash::of(shown);
-        let is_it = |key: &&ApiKey| verify_slices_are_equal(&key.hash.0, &shown.0).is_ok();
+        let is_it = |key: &&Arc<ApiKey>| verify_slices_are_equal(&key.hash.0, &shown.0).is_ok();
         // All of them are looked at, whichever it is.
         self.0.iter().fold(None, |found, key| Some(key).filter(is_it).or(found))
     }
@@ -179,7 +180,7 @@ mod tests {
         let hash = Hash::of(b"another key, which is long enough");
         let other = ApiKey::new("billing".to_owned(), hash, scopes(&["read"]));
         let keys = ApiKeys::new(Some(&secret), &[other]);
-        let name = |shown: &[u8]| keys.find(shown).map(ApiKey::name);
+        let name = |shown: &[u8]| keys.find(shown).map(|key| key.name());
         assert_eq!(name(&[b'k'; 32]), Some(UNNAMED));
         assert_eq!(name(b"another key, which is long enough"), Some("billing"));
         assert_eq!(name(&[b'k'; 31]), None);

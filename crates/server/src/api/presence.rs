@@ -21,7 +21,7 @@ pub(super) async fn presence(
     api.reading_key(&headers)?;
     let Path(channel) = channel.map_err(|_| Error::new("the channel's name in the path is not UTF-8"))?;
     check_name(&channel)?;
-    if !api.access.rules.keep_presence(&channel) {
+    if !api.access.rules().keep_presence(&channel) {
         return Err(crate::access::no_presence(&channel));
     }
     let [after, limit] = parameters::named(query.as_deref().unwrap_or_default(), ["after", "limit"])?;

@@ -51,7 +51,7 @@ pub(super) async fn publish(State(api): State<Arc<Api>>, request: Request<Body>)
     // Who has no key is not read from.
     let key = api.key(&head.headers)?;
     let json = body::read(body, api.message_bytes).await?;
-    let emitted = emit(&api, key, &body::parse(&json)?)?;
+    let emitted = emit(&api, &key, &body::parse(&json)?)?;
     Ok(Json(Published::of(emitted).await?))
 }
 

@@ -12,17 +12,34 @@ use super::{Client, Credential, User};
 use crate::config::Config;
 use crate::hooks::{Hooks, Visit};
 use crate::revocations::Revocations;
+use crate::swap::Swap;
 use crate::token::{Claims, KeySet, Verifier};
 
 /// Decides who comes in.
 pub(crate) struct Door {
-    verifier: Verifier,
-    /// Whether who has no token may come in too.
-    anonymous: bool,
+    checks: Swap<Checks>,
+    /// The keys that change by themselves.
+    set: Option<Arc<KeySet>>,
     seats: Arc<Seats>,
     revocations: Arc<Revocations>,
     /// The back end, which is asked too.
     hooks: Option<Arc<Hooks>>,
+}
+
+/// Whom tokens, or the lack of one, let in.
+struct Checks {
+    verifier: Verifier,
+    /// Whether who has no token may come in too.
+    anonymous: bool,
+}
+
+impl Checks {
+    fn of(config: &Config, set: Option<Arc<KeySet>>) -> Self {
+        Self {
+            verifier: Verifier::new(config.auth.verifier_options()).with_set(set),
+            anonymous: config.auth.anonymous,
+        }
+    }
 }
 
 impl Door {
@@ -34,12 +51,17 @@ impl Door {
         hooks: Option<Arc<Hooks>>,
     ) -> Self {
         Self {
-            verifier: Verifier::new(config.auth.verifier_options()).with_set(set),
-            anonymous: config.auth.anonymous,
+            checks: Swap::new(Checks::of(config, set.clone())),
+            set,
             seats: Arc::new(Seats::new(config.limits.connections_per_user)),
             revocations,
             hooks,
         }
+    }
+
+    /// Takes over what another configuration says. Who is in stays so.
+    pub(crate) fn follow(&self, config: &Config) {
+        self.checks.set(Checks::of(config, self.set.clone()));
     }
 
     /// Lets a client in, or says why not.
@@ -78,7 +100,7 @@ impl Door {
     pub(crate) async fn check(&self, handshake: &Handshake) -> Result<Option<Claims>> {
         let token = match handshake.token() {
             Ok(token) => token,
-            Err(_) if self.anonymous && !shows_something(handshake) => return Ok(None),
+            Err(_) if self.checks.get().anonymous && !shows_something(handshake) => return Ok(None),
             Err(error) => return Err(error),
         };
         self.claims(token).await.map(Some)
@@ -89,7 +111,7 @@ impl Door {
     /// # Errors
     /// With the code of what is wrong with it.
     pub(crate) async fn claims(&self, token: &str) -> Result<Claims> {
-        let claims = self.verifier.verify(token).await;
+        let claims = self.checks.get().verifier.verify(token).await;
         let claims = claims.map_err(|error| Error::with_code(error.code(), error.to_string()))?;
         self.check_revocation(&claims)?;
         Ok(claims)

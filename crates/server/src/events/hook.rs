@@ -4,37 +4,31 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tidings::{Code, Emitted, Error, Event, Io, Raw, Result, Socket};
+use tidings::{Emitted, Event, Io, Raw, Result, Socket};
 
 use crate::client::Client;
 use crate::hooks::{self, Draft, Hooks};
 
 /// The answer.
 #[derive(Serialize)]
-struct Answer {
+pub(super) struct Answer {
     ok: bool,
     /// What the back end replied, as it was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Box<RawValue>>,
 }
 
-/// Handles the events that the configuration names and nobody else handles.
-pub(super) fn register(io: &Io, hooks: &Arc<Hooks>, attachments_max: usize) {
-    if !hooks.answer_events() {
-        return;
-    }
-    let hooks = Arc::clone(hooks);
-    io.on_unknown(async move |socket: Socket<Client>, io: Io, event: Event| {
-        ask(&hooks, &socket, &io, &event, attachments_max).await
-    });
-}
-
 /// Asks the back end. The client's further events wait meanwhile.
-async fn ask(hooks: &Hooks, socket: &Socket<Client>, io: &Io, event: &Event, attachments_max: usize) -> Result<Answer> {
+pub(super) async fn ask(
+    hooks: &Hooks,
+    socket: &Socket<Client>,
+    io: &Io,
+    event: &Event,
+    attachments_max: usize,
+) -> Result<Answer> {
     let client = socket.user();
     let Some(visit) = client.visit.as_ref().filter(|_| hooks.answer_event(event.name())) else {
-        let problem = "nothing handles an event of this name";
-        return Err(Error::coded(Code::UnknownEvent, problem));
+        return Err(super::other::unknown());
     };
     let values: Vec<Box<RawValue>> = event.args()?;
     let args = values.iter().map(|value| in_json(value, event));

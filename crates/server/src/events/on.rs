@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tidings::{Error, Event, Io, Raw, Result, Socket, State};
+use tidings::{Error, Event, Io, Raw, Result, Socket};
 
 use super::arguments::Arguments;
 use super::publish::{Answer, answer};
@@ -13,25 +13,8 @@ use crate::client::Client;
 use crate::on::On;
 use crate::rules::Action;
 
-/// Handles the events that the configuration names.
-pub(super) fn register(io: &Io, rules: &[On]) {
-    for rule in rules {
-        let rule = Arc::new(rule.clone());
-        io.on(
-            rule.event.clone(),
-            async move |socket: Socket<Client>,
-                        io: Io,
-                        State(access): State<Arc<Access>>,
-                        event: Event,
-                        arguments: Arguments| {
-                publish(&rule, &socket, &io, &access, &event, arguments).await
-            },
-        );
-    }
-}
-
 /// Publishes the first argument, under the event's own name. The client must be allowed to publish there.
-async fn publish(
+pub(super) async fn publish(
     rule: &On,
     socket: &Socket<Client>,
     io: &Io,
