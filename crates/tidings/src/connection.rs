@@ -146,9 +146,46 @@ pub(crate) struct Lag {
     pub(crate) page: Option<u32>,
     /// The channels of which the client was told that it has a gap, and has got nothing since.
     pub(crate) gaps_told: Vec<Channel>,
-    /// Packets that are no events of the log, each to go out after the event of that seq.
-    pub(crate) deferred: VecDeque<(u64, Bytes)>,
-    pub(crate) deferred_bytes: usize,
+    pub(crate) deferred: Deferred,
+}
+
+/// Packets that are no events of the log, each to go out after the event of its seq.
+#[derive(Debug, Default)]
+pub(crate) struct Deferred {
+    packets: VecDeque<(u64, Bytes)>,
+    bytes: usize,
+}
+
+impl Deferred {
+    fn push(&mut self, after: u64, chunk: Bytes) {
+        self.bytes += chunk.len();
+        self.packets.push_back((after, chunk));
+    }
+
+    /// Takes the next, if it goes out after an event up to `seq`.
+    pub(crate) fn pop_up_to(&mut self, seq: u64) -> Option<Bytes> {
+        let (after, _) = self.packets.front()?;
+        if *after > seq {
+            return None;
+        }
+        let (_, chunk) = self.packets.pop_front()?;
+        self.bytes -= chunk.len();
+        Some(chunk)
+    }
+
+    /// Frames them anew, for another transport.
+    pub(crate) fn reframe(&mut self, frame: impl Fn(&[u8]) -> Bytes) {
+        self.bytes = 0;
+        for (_, chunk) in &mut self.packets {
+            *chunk = frame(chunk);
+            self.bytes += chunk.len();
+        }
+    }
+
+    /// The bytes that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -251,7 +288,6 @@ impl Connection {
         self.pace = Pace::Lagging(Box::new(Lag {
             from,
             deferred: before.deferred,
-            deferred_bytes: before.deferred_bytes,
             ..Lag::default()
         }));
     }
@@ -260,10 +296,7 @@ impl Connection {
     pub(crate) fn push_unlogged(&mut self, position: u64, chunk: Bytes) {
         match &mut self.pace {
             Pace::Live => self.outbox.push(chunk),
-            Pace::Lagging(lag) => {
-                lag.deferred_bytes += chunk.len();
-                lag.deferred.push_back((position, chunk));
-            }
+            Pace::Lagging(lag) => lag.deferred.push(position, chunk),
         }
     }
 
@@ -294,6 +327,20 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_deferred_is_counted_however_it_is_framed() {
+        let mut deferred = Deferred::default();
+        deferred.push(1, Bytes::from_static(b"one"));
+        deferred.push(3, Bytes::from_static(b"three"));
+        assert_eq!((deferred.bytes(), deferred.pop_up_to(0)), (8, None));
+        deferred.reframe(|chunk| [b"--", chunk].concat().into());
+        assert_eq!(deferred.bytes(), 12);
+        assert_eq!(deferred.pop_up_to(2).as_deref(), Some(&b"--one"[..]));
+        assert_eq!((deferred.bytes(), deferred.pop_up_to(2)), (7, None));
+        assert_eq!(deferred.pop_up_to(u64::MAX).as_deref(), Some(&b"--three"[..]));
+        assert_eq!((deferred.bytes(), deferred.pop_up_to(u64::MAX)), (0, None));
+    }
 
     /// There are many of it. The allocators' next classes are 448 and 512 bytes.
     #[test]

@@ -217,10 +217,10 @@ impl Shard {
             (Transport::Waiter(_), Pace::Lagging(_)) => Farewell::None,
             _ => farewell,
         };
-        if let Pace::Lagging(lag) = std::mem::replace(&mut connection.pace, Pace::Live) {
-            lag.deferred
-                .into_iter()
-                .for_each(|(_, chunk)| connection.outbox.push(chunk));
+        if let Pace::Lagging(mut lag) = std::mem::replace(&mut connection.pace, Pace::Live) {
+            while let Some(chunk) = lag.deferred.pop_up_to(u64::MAX) {
+                connection.outbox.push(chunk);
+            }
         }
         // A polling client that is about to switch reads the goodbye on its new transport, or with another poll.
         if farewell != Farewell::Goodbye || !connection.probe.as_ref().is_some_and(|probe| probe.answered) {

@@ -234,11 +234,8 @@ impl Shard {
         let Pace::Lagging(lag) = &mut connection.pace else {
             return;
         };
-        while lag.deferred.front().is_some_and(|(after, _)| *after <= seq) {
-            if let Some((_, chunk)) = lag.deferred.pop_front() {
-                lag.deferred_bytes -= chunk.len();
-                connection.outbox.push(chunk);
-            }
+        while let Some(chunk) = lag.deferred.pop_up_to(seq) {
+            connection.outbox.push(chunk);
         }
     }
 }

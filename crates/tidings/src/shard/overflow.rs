@@ -50,7 +50,7 @@ impl Connection {
 
     /// Whether what is no event of the log can still wait here. It can't be made up for later, as those can.
     pub(super) fn has_room_for_unlogged(&mut self, outbox_bytes_max: usize) -> bool {
-        let waiting = self.outbox.bytes() + self.lag().map_or(0, |lag| lag.deferred_bytes);
+        let waiting = self.outbox.bytes() + self.lag().map_or(0, |lag| lag.deferred.bytes());
         waiting <= outbox_bytes_max.saturating_mul(2)
     }
 }

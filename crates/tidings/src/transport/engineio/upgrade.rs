@@ -130,8 +130,8 @@ impl Shard {
             outbox.push(wire::polling_to_websocket(&chunk));
         }
         connection.outbox = outbox;
-        for (_, chunk) in connection.lag().into_iter().flat_map(|lag| &mut lag.deferred) {
-            *chunk = wire::polling_to_websocket(chunk);
+        if let Some(lag) = connection.lag() {
+            lag.deferred.reframe(wire::polling_to_websocket);
         }
         connection.blocked = false;
         connection.progress_ms = now_ms;
