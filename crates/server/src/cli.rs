@@ -4,6 +4,7 @@ mod check;
 mod issue;
 mod publish;
 mod remote;
+mod shell;
 mod subscribe;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use check::{check, example};
 pub(crate) use issue::issue;
 pub(crate) use publish::{Publish, publish};
+pub(crate) use shell::{completions, man};
 pub(crate) use subscribe::{Subscribe, subscribe};
 
 use crate::bench::Bench;
@@ -67,6 +69,17 @@ pub(crate) enum Command {
     /// Check a configuration, or print an example of one
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print what completes this command line in a shell
+    ///
+    /// For bash: tidings completions bash > /etc/bash_completion.d/tidings
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    ///
+    /// To read it: tidings man | man -l -
+    Man,
 }
 
 /// `tidings serve`.

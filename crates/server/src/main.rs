@@ -51,6 +51,8 @@ fn main() -> ExitCode {
         Command::Token(token) => cli::issue(&token, environment).map(Some),
         Command::Config(ConfigCommand::Check(check)) => cli::check(&check, environment).map(Some),
         Command::Config(ConfigCommand::Example) => cli::example().map(Some),
+        Command::Completions { shell } => Ok(Some(cli::completions(shell))),
+        Command::Man => cli::man().map(Some),
     };
     match answer {
         Ok(None) => Exit::Done.into(),
