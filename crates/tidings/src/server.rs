@@ -27,6 +27,11 @@ use crate::socketio::recovery::{Recovery, Sessions};
 use crate::transport::http::AllowRequest;
 use crate::wire::Envelope;
 
+/// A wave of connections that are told to come back, how many waves there are at the most, and the time between two.
+const WAVE_CONNECTIONS: usize = 250;
+const WAVES_MAX: usize = 20;
+const WAVE_PAUSE: Duration = Duration::from_millis(100);
+
 pub(crate) struct Server {
     pub(crate) hub: Hub,
     /// Where channels may be paced.
@@ -205,7 +210,7 @@ impl Server {
         if let Some(pacer) = &self.pacer {
             pacer.end(&self.hub);
         }
-        self.hub.send_all(|| Command::CloseAll);
+        self.close_in_waves(patience).await;
         self.wait(patience, |counts| counts.sockets == 0 && counts.tasks == 0)
             .await;
         self.wait(FAREWELL, |counts| counts.connections == 0).await;
@@ -214,6 +219,21 @@ impl Server {
         if tokio::task::spawn_blocking(move || log.close()).await.is_err() {
             tracing::error!("the log could not be closed in order");
         }
+    }
+
+    /// Ends all connections, many of them not all at once: they come back to another process, or to this one's successor.
+    async fn close_in_waves(&self, patience: Duration) {
+        let waves = (self.counts().connections / WAVE_CONNECTIONS).clamp(1, WAVES_MAX);
+        let of = u32::try_from(waves).unwrap_or(1);
+        let pause = WAVE_PAUSE.min(patience / 4 / of);
+        for wave in 0..of {
+            if wave > 0 {
+                tokio::time::sleep(pause).await;
+            }
+            self.hub.send_all(|| Command::CloseWave { wave, of });
+        }
+        // Who was being let in.
+        self.hub.send_all(|| Command::CloseWave { wave: 0, of: 1 });
     }
 
     async fn wait(&self, patience: Duration, is_over: impl Fn(&Counts) -> bool) {

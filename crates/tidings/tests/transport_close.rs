@@ -95,3 +95,14 @@ async fn who_answers_no_ping_is_closed() {
     assert_eq!(pings.await, 1);
     eventually("it is closed", || *reasons.lock().unwrap() == [Reason::PingTimeout]).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_each_is_told_to_come_back_when_the_server_ends() {
+    let io = Tidings::builder().build();
+    let address = serve(&io).await;
+    let many = blocking(move || (0..600).map(|_| Client::connect(address)).collect::<Vec<_>>()).await;
+    assert_eq!(io.counts().connections, 600);
+    io.close().await;
+    blocking(move || many.into_iter().for_each(|client| assert_eq!(next_is_close(client), None))).await;
+    assert_eq!((io.counts().connections, io.counts().sockets), (0, 0));
+}

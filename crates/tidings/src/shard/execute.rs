@@ -137,9 +137,9 @@ impl Shard {
             Command::SendAway { key, reply } => drop(reply.send(self.send_away(key))),
             Command::Renew { socket, expires_at } => self.renew(&socket, expires_at),
             Command::Page { key, ticket, outcome } => self.page_came(key, ticket, outcome),
-            Command::CloseAll => self.close_all(),
+            Command::CloseWave { wave, of } => self.close_wave(wave, of),
             Command::Stop => {
-                self.close_all();
+                self.close_wave(0, 1);
                 self.flush_dirty();
                 self.stopping = true;
             }
@@ -222,8 +222,8 @@ impl Shard {
         self.end(index, Reason::ForcedClose, farewell);
     }
 
-    fn close_all(&mut self) {
-        for index in 0..self.connections.end() {
+    fn close_wave(&mut self, wave: u32, of: u32) {
+        for index in (0..self.connections.end()).filter(|index| index % of == wave) {
             let Some(connection) = self.connections.get(index) else {
                 continue;
             };
