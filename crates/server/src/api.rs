@@ -3,17 +3,17 @@
 //! Who asks shows a key of `[api]`; a channel's history, and what is read of it, can also be asked for by a user, with a token.
 
 mod batch;
-mod body;
-mod channels;
-mod connections;
+pub(crate) mod body;
+pub(crate) mod channels;
+pub(crate) mod connections;
 pub(crate) mod history;
 mod inbox;
 pub(crate) mod keys;
-mod parameters;
-mod presence;
-mod publish;
+pub(crate) mod parameters;
+pub(crate) mod presence;
+pub(crate) mod publish;
 mod tokens;
-mod users;
+pub(crate) mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,17 +38,17 @@ const LATE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Dur
 
 /// The answer where connections were sent away.
 #[derive(Serialize)]
-struct SentAway {
+pub(crate) struct SentAway {
     /// How many there were.
     connections: usize,
 }
 
-/// What the API works with.
-struct Api {
-    io: Io,
+/// What the API works with; the console too.
+pub(crate) struct Api {
+    pub(crate) io: Io,
     keys: Arc<Swap<ApiKeys>>,
     door: Arc<Door>,
-    access: Arc<Access>,
+    pub(crate) access: Arc<Access>,
     revocations: Arc<Revocations>,
     /// The longest body of a publish.
     message_bytes: usize,
@@ -57,30 +57,13 @@ struct Api {
 }
 
 /// The routes. Pages of allowed origins may call history and what is read, the rest is for back ends.
-pub(crate) fn routes(
-    config: &Config,
-    io: &Io,
-    door: &Arc<Door>,
-    access: &Arc<Access>,
-    keys: &Arc<Swap<ApiKeys>>,
-    revocations: Arc<Revocations>,
-) -> Router {
-    let or_none = |limit: usize| if limit == 0 { usize::MAX } else { limit };
-    let api = Arc::new(Api {
-        io: io.clone(),
-        keys: Arc::clone(keys),
-        door: Arc::clone(door),
-        access: Arc::clone(access),
-        revocations,
-        message_bytes: or_none(config.limits.message_bytes),
-        attachments: or_none(config.limits.attachments),
-    });
+pub(crate) fn routes(api: &Arc<Api>) -> Router {
     let for_pages = Router::new()
         .route("/api/v1/channels/{channel}/history", get(history::history))
         .route("/api/v1/users/{user}/read", post(inbox::read))
         .route("/api/v1/users/{user}/unread", get(inbox::unread))
         .method_not_allowed_fallback(crate::problem::method_not_allowed)
-        .with_state(Arc::clone(&api));
+        .with_state(Arc::clone(api));
     Router::new()
         .route("/api/v1/publish", post(publish::publish))
         .route("/api/v1/batch", post(batch::batch))
@@ -93,11 +76,31 @@ pub(crate) fn routes(
             "/api/v1/connections/{connection}/disconnect",
             post(connections::disconnect),
         )
-        .with_state(api)
-        .merge(io.for_allowed_origins(for_pages))
+        .with_state(Arc::clone(api))
+        .merge(api.io.for_allowed_origins(for_pages))
 }
 
 impl Api {
+    pub(crate) fn new(
+        config: &Config,
+        io: &Io,
+        door: &Arc<Door>,
+        access: &Arc<Access>,
+        keys: &Arc<Swap<ApiKeys>>,
+        revocations: Arc<Revocations>,
+    ) -> Self {
+        let or_none = |limit: usize| if limit == 0 { usize::MAX } else { limit };
+        Self {
+            io: io.clone(),
+            keys: Arc::clone(keys),
+            door: Arc::clone(door),
+            access: Arc::clone(access),
+            revocations,
+            message_bytes: or_none(config.limits.message_bytes),
+            attachments: or_none(config.limits.attachments),
+        }
+    }
+
     /// The key that a request shows.
     ///
     /// # Errors

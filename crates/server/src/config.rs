@@ -8,6 +8,7 @@ mod auth;
 mod channels;
 mod dev;
 mod document;
+mod given;
 mod history;
 mod hooks;
 mod keys;
@@ -16,6 +17,7 @@ mod network;
 mod on;
 mod origin;
 mod pace;
+mod password;
 mod problem;
 mod secret;
 mod section;
@@ -32,6 +34,7 @@ use tidings::Durability;
 pub(crate) use api::Api;
 pub(crate) use auth::Auth;
 pub(crate) use document::Environment;
+pub(crate) use given::Given;
 pub(crate) use limits::Limits;
 pub(crate) use network::Network;
 pub(crate) use origin::{is_loopback_host, is_loopback_origin};
@@ -39,6 +42,7 @@ pub(crate) use problem::{ConfigError, Problem, Problems};
 
 use tidings::Tls;
 
+use crate::console::Password;
 use crate::hooks::Settings;
 use crate::on::On;
 use crate::rules::Rules;
@@ -94,6 +98,8 @@ pub(crate) struct Config {
     pub(crate) api: Api,
     /// Where health is answered apart from clients; none when it is off.
     pub(crate) admin_listen: Option<SocketAddr>,
+    /// What opens the console.
+    pub(crate) console_password: Option<Password>,
     /// Who may do what in which channel.
     pub(crate) rules: Rules,
     /// What clients' events do.
@@ -104,6 +110,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// How clients are spoken to over TLS; none is for plain HTTP. The admin address is plain always.
     pub(crate) tls: Option<Tls>,
+    /// Which keys were set, and where.
+    pub(crate) given: Given,
 }
 
 impl Config {
@@ -165,6 +173,7 @@ impl Config {
     fn of_table(table: Table, folder: &Path, sources: &Sources, problems: &mut Vec<Problem>) -> Self {
         let dev = sources.dev;
         let data_is_given = table.contains_key("data");
+        let given = Given::of(&table);
         let mut top = Section::new("", &keys::TOP, table, problems);
         let listen = top.read("listen", |node| loopback_if(dev, node, address(node)?));
         let drain = top.read("drain", duration);
@@ -194,6 +203,7 @@ impl Config {
             Value::Text(text) if text == "off" => Ok(None),
             _ => loopback_if(dev, node, address(node)?).map(Some),
         });
+        let console_password = section.read("password", |node| password::read(node, folder, &sources.environment));
         section.finish();
 
         let rules = channels::read(channels, dev || data_is_given, problems);
@@ -213,11 +223,13 @@ impl Config {
             auth: Auth::read(auth, places, problems),
             api: Api::read(api, places, problems),
             admin_listen: admin_listen.unwrap_or(Some(ADMIN_LISTEN)),
+            console_password,
             rules: if dev && rules.is_empty() { Rules::dev() } else { rules },
             hooks: hooks::read(hooks, places, &on, problems),
             on,
             limits: Limits::read(limits, problems),
             tls: tls::read(tls, folder, problems),
+            given,
         }
     }
 

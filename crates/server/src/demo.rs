@@ -11,7 +11,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use rust_embed::RustEmbed;
@@ -21,6 +21,7 @@ use tidings::{Code, Io};
 pub(crate) use status::publish_status;
 
 use crate::config::Auth;
+use crate::embedded;
 use crate::loopback;
 use crate::problem::Problem;
 use crate::token::{NewToken, Verifier, sign, user_problem};
@@ -72,25 +73,7 @@ fn file(path: &str) -> Response {
     let Some(file) = Files::get(path) else {
         return Problem::new(Code::NotFound, "the demo has no such file").into_response();
     };
-    let headers: [(HeaderName, &str); 6] = [
-        (header::CONTENT_TYPE, content_type(path)),
-        (header::CACHE_CONTROL, "no-cache"),
-        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-    ];
-    (headers, file.data).into_response()
-}
-
-fn content_type(path: &str) -> &'static str {
-    match path.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("html") => "text/html; charset=utf-8",
-        Some("js") => "text/javascript; charset=utf-8",
-        Some("css") => "text/css; charset=utf-8",
-        Some("svg") => "image/svg+xml",
-        _ => "application/octet-stream",
-    }
+    embedded::answer(path, file.data, CONTENT_SECURITY_POLICY)
 }
 
 #[derive(Deserialize)]
@@ -206,7 +189,7 @@ mod tests {
         let names: Vec<_> = Files::iter().collect();
         assert!(names.iter().any(|name| name == "index.html"));
         for name in names {
-            assert_ne!(content_type(&name), "application/octet-stream", "{name}");
+            assert_ne!(embedded::content_type(&name), "application/octet-stream", "{name}");
             assert_eq!(file(&name).status(), StatusCode::OK);
         }
         assert_eq!(file("../Cargo.toml").status(), StatusCode::NOT_FOUND);

@@ -326,7 +326,8 @@ impl Page<'_> {
     }
 }
 
-fn name(kind: ConnectionKind) -> &'static str {
+/// What a kind of connections is called.
+pub(crate) fn name(kind: ConnectionKind) -> &'static str {
     match kind {
         ConnectionKind::SocketioWebsocket => "socketio-websocket",
         ConnectionKind::SocketioPolling => "socketio-polling",

@@ -8,10 +8,10 @@ use crate::metrics::{Page, count};
 /// What was read; see `proc(5)`.
 #[derive(Debug)]
 pub(crate) struct Process {
-    cpu_seconds: f64,
-    resident_bytes: u64,
-    open_files: u64,
-    started_seconds: f64,
+    pub(crate) cpu_seconds: f64,
+    pub(crate) resident_bytes: u64,
+    pub(crate) open_files: u64,
+    pub(crate) started_seconds: f64,
 }
 
 impl Process {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::access::Access;
 use crate::api::keys::ApiKeys;
 use crate::client::Door;
-use crate::config::{Config, Sources};
+use crate::config::{Auth, Config, Sources};
+use crate::console::Settings;
 use crate::swap::Swap;
 
 /// The parts of a server that follow its configuration.
@@ -22,11 +23,18 @@ pub(crate) struct Reload {
     /// That with which the server was started.
     first: Config,
     live: Live,
+    /// What the console shows.
+    shown: Arc<Swap<Settings>>,
 }
 
 impl Reload {
-    pub(crate) fn new(sources: Sources, first: Config, live: Live) -> Self {
-        Self { sources, first, live }
+    pub(crate) fn new(sources: Sources, first: Config, live: Live, shown: Arc<Swap<Settings>>) -> Self {
+        Self {
+            sources,
+            first,
+            live,
+            shown,
+        }
     }
 
     /// Does so. May wait for the disk.
@@ -48,11 +56,30 @@ impl Reload {
             .api_keys
             .set(ApiKeys::new(config.api.key.as_ref(), &config.api.keys));
         self.reload_tls(&config);
+        self.shown.set(Settings::of(&self.in_use(&config)));
         let later: Vec<&str> = self.needs_restart(&config);
         if later.is_empty() {
             tracing::info!("SIGHUP: the configuration was read again");
         } else {
             tracing::warn!(keys = ?later, "SIGHUP: the configuration was read again; these take a new start");
+        }
+    }
+
+    /// What is in use now: of the new configuration what could change, of the first the rest.
+    fn in_use(&self, config: &Config) -> Config {
+        let first = self.first.clone();
+        let auth = Auth {
+            cookie: first.auth.cookie.clone(),
+            jwks: first.auth.jwks.clone(),
+            ..config.auth.clone()
+        };
+        Config {
+            rules: config.rules.clone(),
+            on: config.on.clone(),
+            api: config.api.clone(),
+            given: config.given.clone(),
+            auth,
+            ..first
         }
     }
 
@@ -76,11 +103,12 @@ impl Reload {
 }
 
 /// What can't change, as text: secrets are not in it.
-fn fixed(config: &Config) -> [(&'static str, String); 12] {
+fn fixed(config: &Config) -> [(&'static str, String); 13] {
     let tls = config.tls.as_ref().map(|tls| format!("{tls:?}"));
     [
         ("listen", config.listen.to_string()),
         ("admin.listen", format!("{:?}", config.admin_listen)),
+        ("admin.password", format!("{}", config.console_password.is_some())),
         ("drain", format!("{:?}", config.drain)),
         ("data", format!("{:?}", config.data)),
         ("durability", format!("{:?}", config.durability)),

@@ -227,6 +227,16 @@ impl Rules {
         rule.is_some_and(|rule| rule.presence)
     }
 
+    /// All of them, in their order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Rule> {
+        self.0.iter()
+    }
+
+    /// The one that decides about a channel, if any.
+    pub(crate) fn of(&self, channel: &str) -> Option<&Rule> {
+        self.0.iter().find(|rule| rule.pattern.matches(channel))
+    }
+
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -15,10 +15,12 @@ use tokio::sync::oneshot;
 
 use crate::cli::{Exit, Failure, Serve};
 use crate::config::{ADMIN_LISTEN, Config, Environment, Limits, Sources};
+use crate::console::Settings;
 use crate::hooks::Hooks;
 use crate::reload::Reload;
+use crate::swap::Swap;
 use crate::token::{KeySet, NewToken, Source, sign};
-use crate::{demo, health, log, loopback, metrics, problem, setup};
+use crate::{api, console, demo, health, log, loopback, metrics, problem, setup};
 
 /// How long the token of `--dev` holds: for as long as anybody tries something out.
 const DEV_TOKEN: Duration = Duration::from_secs(30 * 24 * 3_600);
@@ -55,17 +57,24 @@ async fn run(config: &Config, sources: Sources) -> anyhow::Result<()> {
     let hooks = config.hooks.as_ref().map(Hooks::start).transpose();
     let hooks = hooks.map_err(|problem| anyhow!("hooks: {problem}"))?;
     let (io, api, live) = setup::server(config, keys, hooks.clone())?;
-    let reload = Arc::new(Reload::new(sources, config.clone(), live));
+    let shown = Arc::new(Swap::new(Settings::of(config)));
+    let reload = Arc::new(Reload::new(sources, config.clone(), live, Arc::clone(&shown)));
 
     if let Some(admin) = admin {
-        let app = app(config, health::routes(&io).merge(metrics::routes(&io)));
+        tracing::info!(address = %admin.local_addr()?, "/console/, /metrics and health are here");
+        let routes = health::routes(&io).merge(metrics::routes(&io));
+        let app = app(config, routes.merge(console::routes(config, &api, &shown)));
         tokio::spawn(server(admin, app, &config.limits).into_future());
     }
     if config.dev {
         tokio::spawn(demo::publish_status(io.clone()));
     }
     let (stop, stopped) = oneshot::channel::<()>();
-    let mut clients = server(listener, app(config, routes(config, &io, api)), &config.limits);
+    let mut clients = server(
+        listener,
+        app(config, routes(config, &io, api::routes(&api))),
+        &config.limits,
+    );
     if let Some(tls) = &config.tls {
         clients = clients.tls(tls.clone());
     }

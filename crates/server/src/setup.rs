@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use tidings::{Io, Recovery, Retention, Tidings};
 
 use crate::access::Access;
-use crate::api::{self, keys::ApiKeys};
+use crate::api::{Api, keys::ApiKeys};
 use crate::client::{self, Door};
 use crate::config::{Config, Limits};
 use crate::events;
@@ -18,7 +17,7 @@ use crate::rules::History;
 use crate::swap::Swap;
 use crate::token::KeySet;
 
-/// The server, the routes of its API, and what of both follows the configuration. `keys` are those of the configuration's `jwks`, `hooks` those that were started.
+/// The server, its API, and what of both follows the configuration. `keys` are those of the configuration's `jwks`, `hooks` those that were started.
 ///
 /// # Errors
 /// When the store can't be opened, or the system has no thread or file descriptor left.
@@ -26,7 +25,7 @@ pub(crate) fn server(
     config: &Config,
     keys: Option<Arc<KeySet>>,
     hooks: Option<Arc<Hooks>>,
-) -> anyhow::Result<(Io, Router, Live)> {
+) -> anyhow::Result<(Io, Arc<Api>, Live)> {
     let access = Arc::new(Access::new(config, hooks.clone()));
     let revocations = Arc::new(Revocations::default());
     let door = Arc::new(Door::new(config, keys, Arc::clone(&revocations), hooks.clone()));
@@ -77,9 +76,9 @@ pub(crate) fn server(
         None => tracing::debug!(socket, %error, "an event was refused"),
     });
     let api_keys = Arc::new(Swap::new(ApiKeys::new(config.api.key.as_ref(), &config.api.keys)));
-    let api = api::routes(config, &io, &door, &access, &api_keys, revocations);
+    let api = Api::new(config, &io, &door, &access, &api_keys, revocations);
     let live = Live { access, door, api_keys };
-    Ok((io, api, live))
+    Ok((io, Arc::new(api), live))
 }
 
 /// How long a session waits for its client. The library holds so many at the most, also where that is without a limit.

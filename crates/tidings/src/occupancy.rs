@@ -16,6 +16,7 @@ use crate::socketio::io::Io;
 #[derive(Debug)]
 pub(crate) struct Request {
     namespace: Arc<str>,
+    prefix: Box<str>,
     after: Option<Box<str>>,
     limit: usize,
 }
@@ -45,11 +46,17 @@ impl Io {
     /// 1,000) of them. Sockets' own rooms are left out. It looks at the names of all rooms: for people and for sampling, not for
     /// each request.
     pub async fn channels(&self, after: Option<&str>, limit: usize) -> ChannelsPage {
+        self.channels_with_prefix("", after, limit).await
+    }
+
+    /// As [`Io::channels`], of those rooms alone whose names begin with `prefix`. A room whose whole name that is comes first.
+    pub async fn channels_with_prefix(&self, prefix: &str, after: Option<&str>, limit: usize) -> ChannelsPage {
         let limit = limit.clamp(1, HISTORY_EVENTS_MAX);
         let (sender, mut replies) = mpsc::unbounded_channel();
         for namespace in self.everyone().namespaces() {
             let request = Arc::new(Request {
                 namespace: Arc::clone(&namespace.path),
+                prefix: Box::from(prefix),
                 after: after.map(Box::from),
                 // One more than is asked for tells whether there are more.
                 limit: limit + 1,
@@ -96,7 +103,7 @@ impl Request {
             let Some(name) = channel.room_name() else { continue };
             let is_late = first.len() >= self.limit && first.peek().is_some_and(|(last, _)| *last < name);
             let is_before = self.after.as_deref().is_some_and(|after| name <= after);
-            if is_late || is_before || is_socket_id(name) {
+            if is_late || is_before || !name.starts_with(&*self.prefix) || is_socket_id(name) {
                 continue;
             }
             first.push((name, subscribers));
@@ -121,9 +128,19 @@ mod tests {
 
     /// What a shard with these channels, each with so many subscribers, answers.
     fn first(channels: &[(&str, usize)], after: Option<&str>, limit: usize) -> Vec<(String, usize)> {
+        first_with_prefix(channels, "", after, limit)
+    }
+
+    fn first_with_prefix(
+        channels: &[(&str, usize)],
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Vec<(String, usize)> {
         let io = Tidings::builder().shards(1).build();
         let request = Request {
             namespace: Arc::from("/"),
+            prefix: Box::from(prefix),
             after: after.map(Box::from),
             limit,
         };
@@ -151,5 +168,18 @@ mod tests {
         assert_eq!(first(&channels, Some("b"), 9), list(&[("c", 3), ("d", 4)]));
         assert_eq!(first(&channels, Some("d"), 9), []);
         assert_eq!(first(&[], None, 9), []);
+    }
+
+    #[test]
+    fn rooms_with_a_prefix_are_listed_alone_the_one_of_that_name_first() {
+        let channels = [("room:1", 3), ("room:10", 1), ("roo", 9), ("rooms", 2), ("room:2", 4)];
+        let names = |prefix, after, limit| -> Vec<String> {
+            let found = first_with_prefix(&channels, prefix, after, limit);
+            found.into_iter().map(|(name, _)| name).collect()
+        };
+        assert_eq!(names("room:", None, 2), ["room:1", "room:10"]);
+        assert_eq!(names("room:", Some("room:10"), 9), ["room:2"]);
+        assert_eq!(names("room:1", None, 1), ["room:1"]);
+        assert_eq!(names("x", None, 9), [""; 0]);
     }
 }

@@ -103,6 +103,10 @@ async fn of_many_each_is_told_to_come_back_when_the_server_ends() {
     let many = blocking(move || (0..600).map(|_| Client::connect(address)).collect::<Vec<_>>()).await;
     assert_eq!(io.counts().connections, 600);
     io.close().await;
-    blocking(move || many.into_iter().for_each(|client| assert_eq!(next_is_close(client), None))).await;
+    blocking(move || {
+        many.into_iter()
+            .for_each(|client| assert_eq!(next_is_close(client), None))
+    })
+    .await;
     assert_eq!((io.counts().connections, io.counts().sockets), (0, 0));
 }

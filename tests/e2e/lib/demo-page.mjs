@@ -13,6 +13,20 @@ mkdirSync(artifacts, { recursive: true });
 export const DESKTOP = { viewport: { width: 1280, height: 800 } };
 export const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
 
+export const launch = () =>
+  chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+
 // One browser and one server with --dev for a file's tests; a restart keeps its address. `complaints()` is what the pages of this
 // test said on their consoles.
 export function demo() {
@@ -24,18 +38,7 @@ export function demo() {
   before(async () => {
     listen = `127.0.0.1:${await freePort()}`;
     server = await startDev({ listen });
-    browser = await chromium.launch({
-      executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-      args: [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-      ],
-    });
+    browser = await launch();
   });
   after(async () => {
     await browser?.close();

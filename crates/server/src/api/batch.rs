@@ -67,7 +67,7 @@ pub(super) async fn batch(State(api): State<Arc<Api>>, request: Request<Body>) -
             if json.len() > api.message_bytes {
                 return Err(too_large("the event", api.message_bytes));
             }
-            emit(&api, &key, &body::parse(json)?)
+            emit(&api, Some(&key), &body::parse(json)?)
         })
         .collect();
     let mut results = Vec::with_capacity(emitted.len());

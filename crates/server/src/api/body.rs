@@ -15,7 +15,7 @@ const DISCARDED_BYTES_MAX: usize = 4_000_000;
 ///
 /// # Errors
 /// `too_large` when it has more than `limit` bytes; `bad_request` when it ends early.
-pub(super) async fn read(mut body: Body, limit: usize) -> Result<Bytes> {
+pub(crate) async fn read(mut body: Body, limit: usize) -> Result<Bytes> {
     // One that says at once that it is far too long is told so at once.
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced.saturating_sub(limit) > DISCARDED_BYTES_MAX {
@@ -46,7 +46,7 @@ pub(super) async fn read(mut body: Body, limit: usize) -> Result<Bytes> {
 ///
 /// # Errors
 /// `invalid_json` when it is none; `bad_request` when it is not of the expected shape.
-pub(super) fn parse<'a, T: serde::Deserialize<'a>>(json: &'a [u8]) -> Result<T> {
+pub(crate) fn parse<'a, T: serde::Deserialize<'a>>(json: &'a [u8]) -> Result<T> {
     serde_json::from_slice(json).map_err(|error| {
         let problem = error.to_string();
         if error.is_data() {

@@ -21,7 +21,16 @@ pub(super) async fn channels(
     headers: HeaderMap,
 ) -> Result<Json<ChannelsPage>> {
     api.reading_key(&headers)?;
-    let [after, limit] = parameters::named(query.as_deref().unwrap_or_default(), ["after", "limit"])?;
+    page(&api, query.as_deref().unwrap_or_default()).await.map(Json)
+}
+
+/// The page that a query asks for.
+///
+/// # Errors
+/// `bad_request` when it can't be read.
+pub(crate) async fn page(api: &Api, query: &str) -> Result<ChannelsPage> {
+    let [prefix, after, limit] = parameters::named(query, ["prefix", "after", "limit"])?;
     let limit = parameters::limit(limit.as_deref(), CHANNELS, CHANNELS_MAX)?;
-    Ok(Json(api.io.channels(after.as_deref(), limit).await))
+    let prefix = prefix.as_deref().unwrap_or_default();
+    Ok(api.io.channels_with_prefix(prefix, after.as_deref(), limit).await)
 }

@@ -10,7 +10,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{Request, header};
 use axum::response::IntoResponse;
-use tidings::{Error, Result};
+use tidings::{Error, HistoryPage, Result};
 
 use super::{Api, parameters};
 use crate::access::check_name;
@@ -30,11 +30,23 @@ pub(super) async fn history(
     let Path(channel) = channel.map_err(|_| Error::new("the channel's name in the path is not UTF-8"))?;
     let request = request.map(drop);
     authorize(&api, &request, &channel).await?;
-    let query = request.uri().query().unwrap_or_default();
+    let page = page(&api, &channel, request.uri().query().unwrap_or_default()).await?;
+    let headers = [
+        (header::CACHE_CONTROL, "private, no-cache"),
+        (header::VARY, "Authorization, Cookie"),
+    ];
+    Ok((headers, Json(page)))
+}
+
+/// The page that a query asks for, of a channel that who asks may read.
+///
+/// # Errors
+/// `bad_request` or `invalid_id` when the query can't be read; when the store can't be.
+pub(crate) async fn page(api: &Api, channel: &str, query: &str) -> Result<HistoryPage> {
     let [before, after, limit] = parameters::named(query, ["before", "after", "limit"])?;
     let mut page = api
         .io
-        .history(&channel)
+        .history(channel)
         .limit(parameters::limit(limit.as_deref(), EVENTS, EVENTS_MAX)?);
     if let Some(before) = &before {
         page = page.before(parse_id(before)?);
@@ -42,11 +54,7 @@ pub(super) async fn history(
     if let Some(after) = &after {
         page = page.after(parse_id(after)?);
     }
-    let headers = [
-        (header::CACHE_CONTROL, "private, no-cache"),
-        (header::VARY, "Authorization, Cookie"),
-    ];
-    Ok((headers, Json(page.await?)))
+    page.await
 }
 
 /// Whether who asks may read the channel.

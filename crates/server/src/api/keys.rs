@@ -45,10 +45,15 @@ pub(crate) struct ApiKey {
 pub(crate) struct ApiKeys(Vec<Arc<ApiKey>>);
 
 impl Hash {
-    fn of(key: &[u8]) -> Self {
+    pub(crate) fn of(key: &[u8]) -> Self {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, key).as_ref());
         Self(hash)
+    }
+
+    /// Whether it is the same. How long that takes tells nothing.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        verify_slices_are_equal(&self.0, &other.0).is_ok()
     }
 
     /// From 64 hexadecimal digits; none when it is something else.
@@ -96,6 +101,17 @@ impl FromIterator<Scope> for Scopes {
     }
 }
 
+/// As it is written in the configuration.
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scope::Publish(pattern) => write!(f, "publish:{pattern}"),
+            Scope::Read => f.write_str("read"),
+            Scope::Admin => f.write_str("admin"),
+        }
+    }
+}
+
 impl Scopes {
     fn may_publish(&self, channel: &str) -> bool {
         self.0
@@ -112,6 +128,11 @@ impl ApiKey {
     /// What the log calls it.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What it may do.
+    pub(crate) fn scopes(&self) -> &[Scope] {
+        &self.scopes.0
     }
 
     /// Whether it may publish to a channel.
@@ -160,7 +181,7 @@ impl ApiKeys {
     /// The key that was shown. How long it takes tells nothing of the keys there are.
     pub(crate) fn find(&self, shown: &[u8]) -> Option<&Arc<ApiKey>> {
         let shown = Hash::of(shown);
-        let is_it = |key: &&Arc<ApiKey>| verify_slices_are_equal(&key.hash.0, &shown.0).is_ok();
+        let is_it = |key: &&Arc<ApiKey>| key.hash.is(&shown);
         // All of them are looked at, whichever it is.
         self.0.iter().fold(None, |found, key| Some(key).filter(is_it).or(found))
     }

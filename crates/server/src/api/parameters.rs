@@ -6,7 +6,7 @@ use tidings::{Error, Result};
 ///
 /// # Errors
 /// `bad_request` when one is given twice.
-pub(super) fn named<const N: usize>(query: &str, names: [&str; N]) -> Result<[Option<String>; N]> {
+pub(crate) fn named<const N: usize>(query: &str, names: [&str; N]) -> Result<[Option<String>; N]> {
     let mut values = [const { None }; N];
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let Some(at) = names.iter().position(|known| *known == name) else {
@@ -23,7 +23,7 @@ pub(super) fn named<const N: usize>(query: &str, names: [&str; N]) -> Result<[Op
 ///
 /// # Errors
 /// `bad_request` when it is no such number.
-pub(super) fn limit(text: Option<&str>, default: usize, max: usize) -> Result<usize> {
+pub(crate) fn limit(text: Option<&str>, default: usize, max: usize) -> Result<usize> {
     let Some(text) = text else { return Ok(default) };
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {

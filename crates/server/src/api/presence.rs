@@ -20,11 +20,19 @@ pub(super) async fn presence(
 ) -> Result<Json<PresencePage>> {
     api.reading_key(&headers)?;
     let Path(channel) = channel.map_err(|_| Error::new("the channel's name in the path is not UTF-8"))?;
-    check_name(&channel)?;
-    if !api.access.rules().keep_presence(&channel) {
-        return Err(crate::access::no_presence(&channel));
+    page(&api, &channel, query.as_deref().unwrap_or_default()).map(Json)
+}
+
+/// The page that a query asks for.
+///
+/// # Errors
+/// `invalid_channel`; `not_found` where the channel does not keep who is there; `bad_request` when the query can't be read.
+pub(crate) fn page(api: &Api, channel: &str, query: &str) -> Result<PresencePage> {
+    check_name(channel)?;
+    if !api.access.rules().keep_presence(channel) {
+        return Err(crate::access::no_presence(channel));
     }
-    let [after, limit] = parameters::named(query.as_deref().unwrap_or_default(), ["after", "limit"])?;
+    let [after, limit] = parameters::named(query, ["after", "limit"])?;
     let limit = parameters::limit(limit.as_deref(), USERS, USERS_MAX)?;
-    Ok(Json(api.io.presence().users(&channel, after.as_deref(), limit)))
+    Ok(api.io.presence().users(channel, after.as_deref(), limit))
 }

@@ -39,12 +39,7 @@ pub(super) async fn connections(
     user: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Listed>> {
     api.admin_key(&headers)?;
-    let user = name(user)?;
-    let connections = api
-        .io
-        .connections(move |client: &Client| client.is_of(&user))
-        .list()
-        .await;
+    let connections = list(&api, name(user)?).await;
     Ok(Json(Listed { connections }))
 }
 
@@ -56,25 +51,38 @@ pub(super) async fn disconnect(
 ) -> Result<Json<SentAway>> {
     let (head, body) = request.into_parts();
     let key = api.admin_key(&head.headers)?;
-    let user = name(user)?;
+    send_away(&api, key.name(), name(user)?, body).await.map(Json)
+}
+
+/// Where a user is, the oldest connection first.
+pub(crate) async fn list(api: &Api, user: String) -> Vec<ConnectionInfo> {
+    let of_user = api.io.connections(move |client: &Client| client.is_of(&user));
+    of_user.list().await
+}
+
+/// Sends a user away, as a body says; `by` says in the log who did.
+///
+/// # Errors
+/// When the body can't be read, or what is revoked can't be kept.
+pub(crate) async fn send_away(api: &Api, by: &str, user: String, body: Body) -> Result<SentAway> {
     let json = body::read(body, BODY_BYTES_MAX).await?;
     let options: Options = match json.is_empty() {
         true => Options::default(),
         false => body::parse(&json)?,
     };
     let revoke = options.revoke.unwrap_or_default();
-    tracing::info!(user, revoke, key = key.name(), "a user is sent away");
+    tracing::info!(user, revoke, key = by, "a user is sent away");
     let connections = if revoke {
         api.revoke(move |revocations| revocations.revoke_user(&user)).await?
     } else {
         let of_user = api.io.connections(move |client: &Client| client.is_of(&user));
         of_user.disconnect().await
     };
-    Ok(Json(SentAway { connections }))
+    Ok(SentAway { connections })
 }
 
 /// A user's name in the path.
-pub(super) fn name(user: Result<Path<String>, PathRejection>) -> Result<String> {
+pub(crate) fn name(user: Result<Path<String>, PathRejection>) -> Result<String> {
     let Path(user) = user.map_err(|_| Error::new("the user's name in the path is not UTF-8"))?;
     match user_problem(&user) {
         None => Ok(user),

@@ -76,8 +76,8 @@ pub(super) const API_KEY: Keys = Keys {
 
 pub(super) const ADMIN: Keys = Keys {
     table: "[admin]",
-    known: &["listen"],
-    later: &["password"],
+    known: &["listen", "password"],
+    later: &[],
 };
 
 pub(super) const CHANNELS: Keys = Keys {

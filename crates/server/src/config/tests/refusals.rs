@@ -22,20 +22,11 @@ fn unknown_keys_are_named_with_what_was_meant() {
 
 #[test]
 fn what_comes_with_later_versions_is_refused() {
-    for (text, key) in [
-        ("[broker]", "broker"),
-        ("admin.password = \"s3cret\"", "admin.password"),
-    ] {
-        let text = format!("auth.anonymous = true\n{text}");
-        check(
-            &text,
-            &sources(),
-            &[&[
-                "/etc/tidings.toml:2: ",
-                &format!("`{key}` is not supported yet by this version"),
-            ]],
-        );
-    }
+    check(
+        "auth.anonymous = true\n[broker]",
+        &sources(),
+        &[&["/etc/tidings.toml:2: ", "`broker` is not supported yet by this version"]],
+    );
     check_line(
         "listen = \"unix:/run/tidings\"",
         &["`listen`", "`unix:` is not supported yet by this version"],

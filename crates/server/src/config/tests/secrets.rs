@@ -242,3 +242,31 @@ fn certificate_and_key_are_read_from_where_the_file_is() {
     }
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn a_password_of_the_console_can_stand_where_other_secrets_can() {
+    let environment = || Environment::from([("PASSWORD", "twelve chars"), ("SHORT", "s3cret")]);
+    let with_password = |value: &str| format!("[auth]\n{KEY}[admin]\npassword = {value}\n");
+    assert!(set("").console_password.is_none());
+    for value in ["\"twelve chars\"", "{ env = \"PASSWORD\" }"] {
+        let config = good(&with_password(value), &with(environment()));
+        assert!(config.console_password.is_some(), "{value}");
+    }
+    let variable = Environment::from([("TIDINGS_ADMIN__PASSWORD", "twelve chars")]);
+    assert!(
+        good(&format!("[auth]\n{KEY}"), &with(variable))
+            .console_password
+            .is_some()
+    );
+    for (value, part) in [
+        ("\"s3cret\"", "6 characters; it must have at least 12"),
+        ("{ env = \"SHORT\" }", "6 characters"),
+        ("\"\"", "0 characters"),
+        ("{ env = \"NOWHERE\" }", "`NOWHERE` is not set"),
+        ("7", "it is the secret in quotes"),
+    ] {
+        let error = error(&with_password(value), &with(environment()));
+        assert!(error.contains("`admin.password`") && error.contains(part), "{error}");
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+}

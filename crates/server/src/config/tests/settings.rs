@@ -260,9 +260,11 @@ fn the_example_is_good_complete_and_says_the_defaults() {
         .replace("# disconnect = ", "disconnect = ")
         .replace("# subscribe = ", "subscribe = ")
         .replace("# events = ", "events = ")
-        .replace("# timeout = ", "timeout = ");
+        .replace("# timeout = ", "timeout = ")
+        .replace("# password", "password");
     let environment = Environment::from([
         ("TIDINGS_API_KEY", "fedcba9876543210fedcba9876543210"),
+        ("TIDINGS_ADMIN_PASSWORD", "twelve chars"),
         ("TIDINGS_HOOK_SECRET", "fedcba9876543210fedcba9876543210"),
     ]);
     let sources = Sources {
@@ -270,7 +272,7 @@ fn the_example_is_good_complete_and_says_the_defaults() {
         ..Sources::default()
     };
     let config = good(&uncommented, &sources);
-    assert!(config.auth.cookie.is_some() && config.api.key.is_some());
+    assert!(config.auth.cookie.is_some() && config.api.key.is_some() && config.console_password.is_some());
     assert_eq!(config.api.keys.len(), 1);
     let hooks = config.hooks.unwrap();
     assert!(hooks.connect && hooks.disconnect && hooks.subscribe.len() == 1 && hooks.events.len() == 1);
