@@ -9,6 +9,7 @@ pub(crate) mod connections;
 pub(crate) mod history;
 mod inbox;
 pub(crate) mod keys;
+mod openapi;
 pub(crate) mod parameters;
 pub(crate) mod presence;
 pub(crate) mod publish;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderMap, Request, header};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use serde::Serialize;
 use tidings::{Code, Error, Io, Result};
 
@@ -56,28 +57,49 @@ pub(crate) struct Api {
     attachments: usize,
 }
 
-/// The routes. Pages of allowed origins may call history and what is read, the rest is for back ends.
-pub(crate) fn routes(api: &Arc<Api>) -> Router {
-    let for_pages = Router::new()
-        .route("/api/v1/channels/{channel}/history", get(history::history))
-        .route("/api/v1/users/{user}/read", post(inbox::read))
-        .route("/api/v1/users/{user}/unread", get(inbox::unread))
-        .method_not_allowed_fallback(crate::problem::method_not_allowed)
-        .with_state(Arc::clone(api));
-    Router::new()
-        .route("/api/v1/publish", post(publish::publish))
-        .route("/api/v1/batch", post(batch::batch))
-        .route("/api/v1/channels", get(channels::channels))
-        .route("/api/v1/channels/{channel}/presence", get(presence::presence))
-        .route("/api/v1/users/{user}/connections", get(users::connections))
-        .route("/api/v1/users/{user}/disconnect", post(users::disconnect))
-        .route("/api/v1/tokens/{jti}/revoke", post(tokens::revoke))
-        .route(
-            "/api/v1/connections/{connection}/disconnect",
-            post(connections::disconnect),
-        )
+/// The routes. Pages of allowed origins may call history and what is read, and get the document; the rest is for back ends.
+pub(crate) fn routes(config: &Config, api: &Arc<Api>) -> Router {
+    let for_pages = router(for_pages()).with_state(Arc::clone(api));
+    let for_pages = for_pages
+        .merge(openapi::routes(config))
+        .method_not_allowed_fallback(crate::problem::method_not_allowed);
+    router(for_back_ends())
         .with_state(Arc::clone(api))
         .merge(api.io.for_allowed_origins(for_pages))
+}
+
+/// A path and what is done there.
+type Endpoint = (&'static str, MethodRouter<Arc<Api>>);
+
+/// What pages may call too.
+fn for_pages() -> [Endpoint; 3] {
+    [
+        ("/api/v1/channels/{channel}/history", get(history::history)),
+        ("/api/v1/users/{user}/read", post(inbox::read)),
+        ("/api/v1/users/{user}/unread", get(inbox::unread)),
+    ]
+}
+
+/// The rest.
+fn for_back_ends() -> [Endpoint; 8] {
+    [
+        ("/api/v1/publish", post(publish::publish)),
+        ("/api/v1/batch", post(batch::batch)),
+        ("/api/v1/channels", get(channels::channels)),
+        ("/api/v1/channels/{channel}/presence", get(presence::presence)),
+        ("/api/v1/users/{user}/connections", get(users::connections)),
+        ("/api/v1/users/{user}/disconnect", post(users::disconnect)),
+        ("/api/v1/tokens/{jti}/revoke", post(tokens::revoke)),
+        (
+            "/api/v1/connections/{connection}/disconnect",
+            post(connections::disconnect),
+        ),
+    ]
+}
+
+fn router(endpoints: impl IntoIterator<Item = Endpoint>) -> Router<Arc<Api>> {
+    let add = |router: Router<Arc<Api>>, (path, methods)| router.route(path, methods);
+    endpoints.into_iter().fold(Router::new(), add)
 }
 
 impl Api {

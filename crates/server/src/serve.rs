@@ -72,7 +72,7 @@ async fn run(config: &Config, sources: Sources) -> anyhow::Result<()> {
     let (stop, stopped) = oneshot::channel::<()>();
     let mut clients = server(
         listener,
-        app(config, routes(config, &io, api::routes(&api))),
+        app(config, routes(config, &io, api::routes(config, &api))),
         &config.limits,
     );
     if let Some(tls) = &config.tls {

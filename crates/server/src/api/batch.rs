@@ -14,10 +14,10 @@ use super::publish::{Published, emit};
 use super::{Api, body, shown, too_large};
 
 /// Events in one batch.
-const EVENTS_MAX: usize = 1_000;
+pub(super) const EVENTS_MAX: usize = 1_000;
 
 /// A batch may be so many times as long as one message.
-const MESSAGES_MAX: usize = 16;
+pub(super) const MESSAGES_MAX: usize = 16;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object with `events`, a list")]

@@ -3,6 +3,7 @@
 use axum::body::{Body, Bytes, HttpBody as _};
 use bytes::BytesMut;
 use http_body_util::BodyExt as _;
+use serde::de::{self, IgnoredAny};
 use tidings::{Code, Error, Result};
 
 use super::too_large;
@@ -42,12 +43,18 @@ pub(crate) async fn read(mut body: Body, limit: usize) -> Result<Bytes> {
     Ok(kept.freeze())
 }
 
-/// A value in JSON.
+/// A value of an object's shape, in JSON.
 ///
 /// # Errors
 /// `invalid_json` when it is none; `bad_request` when it is not of the expected shape.
 pub(crate) fn parse<'a, T: serde::Deserialize<'a>>(json: &'a [u8]) -> Result<T> {
-    serde_json::from_slice(json).map_err(|error| {
+    let parsed = if json.trim_ascii_start().first() == Some(&b'[') {
+        // serde takes a list for an object whose values stand in the order of its fields, which is nobody's to know.
+        serde_json::from_slice::<IgnoredAny>(json).and_then(|_| Err(de::Error::custom("a list, expected an object")))
+    } else {
+        serde_json::from_slice(json)
+    };
+    parsed.map_err(|error| {
         let problem = error.to_string();
         if error.is_data() {
             // Where in the text it is says little to who made it from an object.
@@ -78,5 +85,21 @@ mod tests {
         let broken = [Ok(b"abc".as_slice()), Err(std::io::Error::other("cut"))];
         let body = Body::from_stream(futures_util::stream::iter(broken));
         assert_eq!(read(body, 10).await.unwrap_err().code(), "bad_request");
+    }
+
+    #[test]
+    fn a_list_stands_for_no_object() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Point {
+            x: u8,
+        }
+        assert_eq!(parse::<Point>(br#"{"x":1}"#).unwrap().x, 1);
+        for (json, code) in [
+            (&b"[1]"[..], "bad_request"),
+            (b" [1]", "bad_request"),
+            (b"[1", "invalid_json"),
+        ] {
+            assert_eq!(parse::<Point>(json).unwrap_err().code(), code);
+        }
     }
 }

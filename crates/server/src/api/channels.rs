@@ -10,10 +10,10 @@ use tidings::{ChannelsPage, Result};
 use super::{Api, parameters};
 
 /// Channels on a page unless the request says how many.
-const CHANNELS: usize = 100;
+pub(super) const CHANNELS: usize = 100;
 
 /// Channels on a page at the most.
-const CHANNELS_MAX: usize = 1_000;
+pub(super) const CHANNELS_MAX: usize = 1_000;
 
 pub(super) async fn channels(
     State(api): State<Arc<Api>>,

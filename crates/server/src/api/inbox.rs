@@ -22,7 +22,7 @@ use crate::rules::OWN_CHANNEL_PREFIX;
 use crate::token::Claims;
 
 /// The longest body: a channel's name, an id and what JSON puts around them, in bytes.
-const BODY_BYTES_MAX: usize = 4_096;
+pub(super) const BODY_BYTES_MAX: usize = 4_096;
 
 /// What has been read.
 #[derive(Deserialize)]

@@ -16,7 +16,7 @@ use super::{Api, body};
 use crate::access::check_name;
 
 /// Channels of one event.
-const CHANNELS_MAX: usize = 128;
+pub(super) const CHANNELS_MAX: usize = 128;
 
 /// What is to be published.
 #[derive(Deserialize)]

@@ -11,7 +11,7 @@ use tidings::{Error, Result};
 use super::{Api, SentAway};
 
 /// The longest `jti`, in bytes.
-const JTI_BYTES_MAX: usize = 250;
+pub(super) const JTI_BYTES_MAX: usize = 250;
 
 pub(super) async fn revoke(
     State(api): State<Arc<Api>>,

@@ -16,7 +16,7 @@ use crate::client::Client;
 use crate::token::user_problem;
 
 /// The longest body: some words and what JSON puts around them, in bytes.
-const BODY_BYTES_MAX: usize = 4_096;
+pub(super) const BODY_BYTES_MAX: usize = 4_096;
 
 /// The answer.
 #[derive(Serialize)]
