@@ -54,7 +54,7 @@ fi
 if [ $# -eq 0 ]; then
   set -- compat.test.mjs order.test.mjs python.test.mjs wire-*.test.mjs
   [ "$target" = reference ] || set -- "$@" binary-*.test.mjs channel-*.test.mjs console.test.mjs cycles.test.mjs history.test.mjs recovery.test.mjs resume.test.mjs \
-    demo*.test.mjs openapi.test.mjs
+    demo*.test.mjs openapi.test.mjs security*.test.mjs
 fi
 
 # One file at a time: each starts servers of its own, and timeouts on a busy machine say nothing. A test that failed may leave
