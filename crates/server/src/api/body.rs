@@ -1,5 +1,7 @@
 //! The body of a request, read to its end but not past what it may have.
 
+use std::time::Duration;
+
 use axum::body::{Body, Bytes, HttpBody as _};
 use bytes::BytesMut;
 use http_body_util::BodyExt as _;
@@ -12,11 +14,23 @@ use super::too_large;
 /// the answer.
 const DISCARDED_BYTES_MAX: usize = 4_000_000;
 
+/// How long a body may take in all.
+const TIME: Duration = Duration::from_secs(60);
+
 /// The whole body.
 ///
 /// # Errors
-/// `too_large` when it has more than `limit` bytes; `bad_request` when it ends early.
-pub(crate) async fn read(mut body: Body, limit: usize) -> Result<Bytes> {
+/// `too_large` when it has more than `limit` bytes; `bad_request` when it ends early, or takes longer than a minute.
+pub(crate) async fn read(body: Body, limit: usize) -> Result<Bytes> {
+    read_within(TIME, body, limit).await
+}
+
+async fn read_within(time: Duration, body: Body, limit: usize) -> Result<Bytes> {
+    let whole = tokio::time::timeout(time, read_all(body, limit)).await;
+    whole.unwrap_or_else(|_| Err(Error::new("the body took longer than a minute")))
+}
+
+async fn read_all(mut body: Body, limit: usize) -> Result<Bytes> {
     // One that says at once that it is far too long is told so at once.
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced.saturating_sub(limit) > DISCARDED_BYTES_MAX {
@@ -69,6 +83,14 @@ pub(crate) fn parse<'a, T: serde::Deserialize<'a>>(json: &'a [u8]) -> Result<T> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_does_not_end_is_given_up() {
+        let begun = futures_util::stream::iter([Ok::<_, std::io::Error>(b"abc".as_slice())]);
+        let endless = futures_util::StreamExt::chain(begun, futures_util::stream::pending());
+        let read = read_within(Duration::from_millis(20), Body::from_stream(endless), 10).await;
+        assert_eq!(read.unwrap_err().code(), "bad_request");
+    }
 
     #[tokio::test]
     async fn a_body_may_be_as_long_as_the_limit_and_no_longer() {

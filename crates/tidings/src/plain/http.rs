@@ -36,7 +36,7 @@ use request::Query;
 
 pub(crate) fn router(server: &Arc<Server>) -> Router {
     let routes = Router::new()
-        .route("/ws", get(open_websocket))
+        .route("/ws", get(websocket))
         .route("/sse", get(events))
         .route("/poll", get(poll::poll))
         .method_not_allowed_fallback(method_not_allowed)
@@ -91,7 +91,20 @@ async fn method_not_allowed() -> Error {
 
 // Plain WebSockets
 
-async fn open_websocket(State(server): State<Arc<Server>>, mut request: Request<Body>) -> Result<Response<Body>> {
+/// Who is refused is not kept: the connection was for a WebSocket.
+async fn websocket(State(server): State<Arc<Server>>, request: Request<Body>) -> Response<Body> {
+    let is_http1 = request.version() <= http::Version::HTTP_11;
+    open_websocket(server, request).unwrap_or_else(|error| {
+        let mut response = error.into_response();
+        if is_http1 {
+            let headers = response.headers_mut();
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    })
+}
+
+fn open_websocket(server: Arc<Server>, mut request: Request<Body>) -> Result<Response<Body>> {
     let address = engine::client_address(&server, &request);
     let permit = server.hub.admit(address)?;
     let opening = Arc::new(opening(&server, &request));
