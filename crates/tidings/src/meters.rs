@@ -200,8 +200,20 @@ impl Io {
         let (reply, mut replies) = mpsc::unbounded_channel();
         hub.send_all(|| Command::Census(reply.clone()));
         drop(reply);
+        // First, since a shard answers when it has done what came before.
+        let mut census = Census::default();
+        while let Some(part) = replies.recv().await {
+            census.lagging += part.lagging;
+            census.outbox_bytes += part.outbox_bytes;
+            for (kind, count) in part.kinds {
+                add_to(&mut census.kinds, kind, count);
+            }
+        }
         let mut metrics = Metrics {
             counts: self.counts(),
+            connections: census.kinds,
+            lagging: census.lagging,
+            outbox_bytes: census.outbox_bytes,
             log_position: hub.log.position(),
             published: hub.published(),
             refused: hub.refusals.counts(),
@@ -214,13 +226,6 @@ impl Io {
         }
         for meters in &*hub.meters {
             metrics.add(meters);
-        }
-        while let Some(census) = replies.recv().await {
-            metrics.lagging += census.lagging;
-            metrics.outbox_bytes += census.outbox_bytes;
-            for (kind, count) in census.kinds {
-                add_to(&mut metrics.connections, kind, count);
-            }
         }
         metrics
     }

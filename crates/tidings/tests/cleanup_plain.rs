@@ -148,6 +148,7 @@ async fn cycles_leave_nothing_and_memory_is_flat() {
     let mut limits = Limits::default();
     limits.tail_bytes = 1 << 20; // so that what is retained is soon all that it will be
     let io = Tidings::builder()
+        .presence_grace(Duration::ZERO) // who is gone is gone
         .limits(limits)
         .ping_interval(Duration::from_secs(1))
         .ping_timeout(Duration::from_secs(1))
