@@ -103,10 +103,16 @@ impl Pacer {
     /// # Errors
     /// When it has no key for one of the channels, or has one under which it is to be tried again.
     pub(crate) fn publish(&self, hub: &Hub, mut draft: Draft, is_volatile: bool) -> Result<Option<Appending>> {
+        let pacings = draft.channels.iter().map(|channel| (self.of)(channel.as_str()));
+        let pacings: SmallVec<[Option<Pacing>; 1]> = pacings.collect();
+        // Of most events nothing is paced: they pass as they are.
+        if pacings.iter().all(Option::is_none) {
+            return Ok(send(hub, Passed::Event(Held { draft, is_volatile })));
+        }
         let mut paced: SmallVec<[Paced; 1]> = SmallVec::new();
         let mut free: SmallVec<[Channel; 1]> = SmallVec::new();
-        for channel in &draft.channels {
-            let Some(pacing) = (self.of)(channel.as_str()) else {
+        for (channel, pacing) in draft.channels.iter().zip(pacings) {
+            let Some(pacing) = pacing else {
                 free.push(channel.clone());
                 continue;
             };
@@ -120,29 +126,38 @@ impl Pacer {
             let channel = channel.clone();
             paced.push(Paced { channel, pacing, key });
         }
-        let mut answer = None;
-        if !paced.is_empty() {
-            let mut lanes = self.lanes.lock();
-            let first = lanes.next_due();
-            for one in paced {
-                let draft = Draft {
-                    channels: SmallVec::from_elem(one.channel.clone(), 1),
-                    ..draft.clone()
-                };
-                let mut before = Vec::new();
-                let own = lanes.take(one, Held { draft, is_volatile }, Instant::now(), &mut before);
-                before.into_iter().for_each(|passed| drop(send(hub, passed)));
-                answer = own.and_then(|own| send(hub, Passed::Event(own))).or(answer);
-            }
-            if lanes.next_due() != first {
-                self.changed.notify_one();
-            }
-        }
+        let mut answer = self.publish_paced(hub, paced, &draft, is_volatile);
         if !free.is_empty() {
             draft.channels = free;
             answer = send(hub, Passed::Event(Held { draft, is_volatile }));
         }
         Ok(answer)
+    }
+
+    fn publish_paced(
+        &self,
+        hub: &Hub,
+        paced: SmallVec<[Paced; 1]>,
+        draft: &Draft,
+        is_volatile: bool,
+    ) -> Option<Appending> {
+        let mut answer = None;
+        let mut lanes = self.lanes.lock();
+        let first = lanes.next_due();
+        for one in paced {
+            let draft = Draft {
+                channels: SmallVec::from_elem(one.channel.clone(), 1),
+                ..draft.clone()
+            };
+            let mut before = Vec::new();
+            let own = lanes.take(one, Held { draft, is_volatile }, Instant::now(), &mut before);
+            before.into_iter().for_each(|passed| drop(send(hub, passed)));
+            answer = own.and_then(|own| send(hub, Passed::Event(own))).or(answer);
+        }
+        if lanes.next_due() != first {
+            self.changed.notify_one();
+        }
+        answer
     }
 
     /// Sends a connection the latest values of a channel that it is subscribed to. As a command, so that they come behind those

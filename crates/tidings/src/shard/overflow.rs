@@ -31,6 +31,7 @@ impl Shard {
                 self.channels.name(subscription.channel).clone()
             })
             .collect();
+        connection.is_lacking = connection.subscriptions.iter().any(|one| one.is_stale);
         if !lost.is_empty() {
             let position = self.position;
             self.tell_gap(index, &lost.iter().collect::<Vec<_>>(), position);
