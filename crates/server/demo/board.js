@@ -50,8 +50,7 @@ export class Board {
     this.#unshow();
     this.#channel = channel;
     this.#cursors.clear();
-    this.#panel.count(null);
-    this.#panel.away = undefined;
+    this.#panel.anew();
     for (const name of Object.keys(this.#tallies)) this.#tally(name, null);
     if (this.#tokens.token) this.#line.restart();
   }

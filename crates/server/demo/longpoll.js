@@ -32,8 +32,7 @@ export class LongPoll {
     this.#channel = channel;
     this.#cursor = "";
     this.#feed.clear();
-    this.#panel.count(null);
-    this.#panel.away = undefined;
+    this.#panel.anew();
     if (this.#tokens.token) this.#line.restart();
   }
 

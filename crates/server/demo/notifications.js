@@ -47,8 +47,7 @@ export class Notifications {
     this.#cursor = "";
     this.#feed.clear();
     this.#unread.clear();
-    this.#panel.count(null);
-    this.#panel.away = undefined;
+    this.#panel.anew();
     this.#line.restart();
   }
 

@@ -72,6 +72,13 @@ export class Panel {
     if (more) this.#section.dispatchEvent(new CustomEvent("arrived", { bubbles: true }));
   }
 
+  /** Another channel: nothing of it was here or missed, and it isn't live yet. Who was cut stays cut. */
+  anew() {
+    this.count(null);
+    if (this.state !== "cut") this.become("connecting");
+    this.away = undefined;
+  }
+
   #back() {
     if (this.away?.how === "cut") this.#announce("live again");
     this.away = undefined;

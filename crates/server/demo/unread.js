@@ -68,7 +68,7 @@ export class Unread {
     this.#badge.title = more ? `more than ${unread}` : "";
     // It stays where it is, and the focus on it.
     this.#button.setAttribute("aria-disabled", String(unread === 0));
-    if (unread === 0) this.#badge.dispatchEvent(new CustomEvent("seen", { bubbles: true }));
+    this.#badge.dispatchEvent(new CustomEvent(unread === 0 ? "seen" : "arrived", { bubbles: true }));
   }
 
   #look() {

@@ -8,8 +8,8 @@ export class Views {
 
   constructor() {
     for (const button of this.#buttons) button.addEventListener("click", () => this.show(button.value));
-    this.#panels.addEventListener("arrived", ({ target }) => this.#arrived(target.id));
-    this.#panels.addEventListener("seen", ({ target }) => this.#mark(this.#button(target.closest(".panel").id), false));
+    this.#panels.addEventListener("arrived", ({ target }) => this.#arrived(panelOf(target)));
+    this.#panels.addEventListener("seen", ({ target }) => this.#mark(this.#button(panelOf(target)), false));
     this.show("chat");
   }
 
@@ -39,4 +39,9 @@ export class Views {
     const word = button.querySelector(".new");
     if (word) word.textContent = isNew ? "(new)" : "";
   }
+}
+
+/** The id of the panel that this is in. */
+function panelOf(element) {
+  return element.closest(".panel").id;
 }
