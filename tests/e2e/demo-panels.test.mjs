@@ -9,7 +9,7 @@ import { until } from "./lib/wait.mjs";
 const ALL = ["chat", "notify", "status", "longpoll", "board"];
 const ROOM = { chat: messages, longpoll: (page) => items(page, "longpoll") };
 
-const { complaints, restart, stop, tab, tabAs, url, withContext } = demo();
+const { complaints, enter, restart, stop, tab, tabAs, url, withContext } = demo();
 
 let eve;
 async function eveComes() {
@@ -150,6 +150,26 @@ describe("the demo's panels", () => {
       await two.reload();
       await isLive(two, "notify");
       await onBoth("1");
+      assert.deepEqual(complaints(), []);
+    }));
+
+  test("another user's notifications are live when their own stream is, and what was unread before shows", () =>
+    withContext(PHONE, async (context) => {
+      const page = await tab(context, "new here");
+      await isLive(page, "notify");
+      let go;
+      const held = new Promise((resolve) => (go = resolve));
+      await page.route(/\/sse\?/, (route) => held.then(() => route.continue()));
+      await enter(page, "Nan", "new here");
+      assert.equal(await stateOf(page, "notify"), "connecting");
+      await page.evaluate(() => document.querySelector("#notify-me").click());
+      const hasMark = () => page.locator("#views [value=notify]").getAttribute("data-new").then((mark) => mark !== null);
+      go();
+      await isLive(page, "notify");
+      await until("the mark", hasMark);
+      await isUnread(page, "1");
+      await page.reload();
+      await until("the mark again", hasMark);
       assert.deepEqual(complaints(), []);
     }));
 

@@ -1,5 +1,6 @@
 //! Round trips: each client asks, and asks again when it has its answer.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -8,6 +9,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use crate::event::Event;
 use crate::kernel::Accounts;
+use crate::latency::Latencies;
 use crate::link::Link;
 use crate::protocol::{self, Heard, Place, Speaker};
 use crate::rooms::Tally;
@@ -27,7 +29,7 @@ struct Asker {
     asked: Option<Instant>,
 }
 
-struct Askers {
+pub(crate) struct Askers {
     askers: Vec<Asker>,
     epoll: Epoll,
     ready: Vec<EpollEvent>,
@@ -44,7 +46,7 @@ pub(crate) fn run(
     durations: Durations,
     clients: usize,
 ) -> Result<Round> {
-    let mut askers = Askers::connect(asker, server, clients)?;
+    let mut askers = Askers::connect(asker, server, 0..clients)?;
     for index in 0..clients {
         askers.ask(index)?;
     }
@@ -66,7 +68,12 @@ pub(crate) fn run(
 }
 
 impl Askers {
-    fn connect(asker: fn(Place) -> Box<dyn Speaker>, server: &Server, clients: usize) -> Result<Self> {
+    /// One client for each of these rooms.
+    pub(crate) fn connect(
+        asker: fn(Place) -> Box<dyn Speaker>,
+        server: &Server,
+        rooms: std::ops::Range<usize>,
+    ) -> Result<Self> {
         let mut all = Self {
             askers: Vec::new(),
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
@@ -76,10 +83,10 @@ impl Askers {
             faults: Faults::default(),
             tally: Tally::new(),
         };
-        for index in 0..clients {
+        for (index, room) in rooms.enumerate() {
             let mut speaker = asker(Place {
                 address: server.address,
-                room: index,
+                room,
                 data_bytes: DATA_BYTES,
                 channels: 1,
             });
@@ -98,6 +105,24 @@ impl Askers {
             });
         }
         Ok(all)
+    }
+
+    /// Asks at a pace, each when it is answered, until it is over.
+    pub(crate) fn ask_every(&mut self, period: Duration, is_over: &AtomicBool) -> Result<()> {
+        while !is_over.load(Ordering::Relaxed) {
+            for index in 0..self.askers.len() {
+                if self.askers[index].asked.is_none() {
+                    self.ask(index)?;
+                }
+            }
+            self.turns(period, false)?;
+        }
+        Ok(())
+    }
+
+    /// How long answers took.
+    pub(crate) fn into_latencies(self) -> Latencies {
+        self.tally.latencies
     }
 
     /// How many have no answer yet.

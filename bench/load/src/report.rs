@@ -33,6 +33,7 @@ fn headline(load: Load) -> Headline {
         Load::Questions { .. } | Load::History { .. } => ("thousands of round trips per CPU-second", 1, |series| {
             series.delivery(|delivery| delivery.per_cpu_second / 1e3)
         }),
+        Load::Beside { .. } => ("answer p99 ms", 2, |series| series.delivery(|delivery| delivery.p99_ms)),
         Load::Stalled { .. } => ("p99 ms of those that read", 2, |series| {
             series.stalled(|stalled| stalled.p99_ms)
         }),
@@ -88,6 +89,15 @@ pub(crate) fn tables(workload: &Workload, contenders: &[&Contender], series: &[S
                 series.growth(|growth| growth.connect_us)
             });
             table.figures("KiB per connection", 2, |series| series.growth(|growth| growth.kib));
+            table.checks();
+            more.conditions();
+        }
+        Load::Beside { .. } => {
+            compared(&mut table, &rows, workload.load);
+            table.figures("answer p50 ms", 2, |series| series.delivery(|delivery| delivery.p50_ms));
+            table.figures("thousands of deliveries per CPU-second", 0, |series| {
+                series.delivery(|delivery| delivery.per_cpu_second / 1e3)
+            });
             table.checks();
             more.conditions();
         }

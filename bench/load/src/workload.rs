@@ -9,7 +9,7 @@ use crate::rooms::Crowd;
 use crate::round::Round;
 use crate::server::{Contender, LIMIT, Level, Part, Server};
 use crate::storm::{self, Storm, Transport as Return};
-use crate::{connect, durable, fanout, growth, history, idle, question};
+use crate::{beside, connect, durable, fanout, growth, history, idle, question};
 
 /// Until the last joins are done.
 pub(crate) const SETTLE: Duration = Duration::from_millis(300);
@@ -40,6 +40,8 @@ pub(crate) enum Load {
     Growth { crowd: Crowd, per_second: u32 },
     /// Each client has one question in flight.
     Questions { clients: usize },
+    /// One client asks, while events go out to a crowd.
+    Beside { crowd: Crowd, per_second: u32 },
     /// Clients that connect.
     Connect { warm_up: usize, connections: usize },
     /// Connections in a room where nothing happens.
@@ -182,6 +184,15 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         2,
         "200 clients, each asks and asks again when it has its answer",
         Load::Questions { clients: 200 },
+    ),
+    workload(
+        "ack-5000",
+        0,
+        "one client asks every 7 ms, while 5,000 clients in one room get 20 events a second",
+        Load::Beside {
+            crowd: room_of(5_000),
+            per_second: 20,
+        },
     ),
     workload(
         "connect",
@@ -332,7 +343,7 @@ impl Load {
                 Self::FanoutPaced { .. } | Self::FanoutInFlight { .. } | Self::Idle { .. } => true,
                 Self::Growth { crowd, .. } if crowd.channels > 1 => protocol.has_channels(),
                 Self::Growth { .. } => contender.is_ours() || matches!(contender.name, LIMIT | "uws"),
-                Self::Questions { .. } => protocol.asker().is_some(),
+                Self::Questions { .. } | Self::Beside { .. } => protocol.asker().is_some(),
                 // Who polls holds no connection up, and makes none to stay on.
                 Self::Connect { .. } => protocol.transport() != Transport::Poll,
                 Self::Stalled { .. } => protocol.transport() != Transport::Poll && !contender.is_limit(),
@@ -373,6 +384,10 @@ impl Load {
             Self::Growth { crowd, per_second } => growth::run(protocol, server, durations, crowd, per_second),
             Self::Questions { clients } => match protocol.asker() {
                 Some(asker) => question::run(asker, server, durations, clients),
+                None => bail!("{} gives no answers", contender.name),
+            },
+            Self::Beside { crowd, per_second } => match protocol.asker() {
+                Some(asker) => beside::run(protocol, asker, server, durations, crowd, per_second),
                 None => bail!("{} gives no answers", contender.name),
             },
             Self::Connect { warm_up, connections } => connect::run(protocol, server, warm_up, connections),

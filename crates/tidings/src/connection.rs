@@ -17,6 +17,7 @@ use crate::outbox::Outbox;
 use crate::plain::Plain;
 use crate::plain::pipe::Pipe;
 use crate::random::RandomId;
+use crate::shard::Due;
 use crate::socketio::client::Client;
 use crate::transport::engineio::polling::{PollReply, PostReply};
 use crate::transport::link::Link;
@@ -44,8 +45,8 @@ pub(crate) struct Connection {
     pub(crate) outbox: Outbox,
     pub(crate) pace: Pace,
     pub(crate) phase: Phase,
-    /// It is in the shard's list of connections to write to.
-    pub(crate) dirty: bool,
+    /// Whether the shard has it among the connections to write to.
+    pub(crate) due: Due,
     /// The kernel took no more; the waker knows.
     pub(crate) blocked: bool,
     /// Its reader stopped because of [`Connection::is_paused`] and has to be woken.

@@ -8,6 +8,7 @@
 mod arena;
 pub(crate) mod channels;
 pub(crate) mod command;
+mod dirty;
 mod execute;
 mod fanout;
 mod flush;
@@ -18,6 +19,7 @@ mod replay;
 pub(crate) mod run;
 mod sweep;
 
+pub(crate) use dirty::Due;
 pub(crate) use sweep::SLICES;
 
 use std::collections::VecDeque;
@@ -40,6 +42,7 @@ use crate::socketio::reason::Reason;
 use crate::wire::{self, Replayed};
 use arena::Arena;
 use channels::Channels;
+use dirty::Dirty;
 
 pub(crate) struct Shard {
     pub(crate) number: u16,
@@ -49,7 +52,7 @@ pub(crate) struct Shard {
     pub(crate) sessions: HashMap<RandomId, u32>,
     pub(crate) channels: Channels,
     /// Connections with something to write.
-    dirty: Vec<u32>,
+    dirty: Dirty,
     /// All events up to this seq have been fanned out.
     pub(crate) position: u64,
     /// Counts fan-outs, so that a connection is reached once by each.
@@ -95,7 +98,7 @@ impl Shard {
             connections: Arena::new(),
             sessions: HashMap::new(),
             channels: Channels::new(Arc::clone(&server.hub.gauges)),
-            dirty: Vec::new(),
+            dirty: Dirty::default(),
             position: server.hub.log.position(),
             fanouts: 0,
             generation: 0,
@@ -161,13 +164,13 @@ impl Shard {
         }
     }
 
-    /// Notes that a connection has something to write.
+    /// Notes that a connection has something of its own to write, which does not wait for what is fanned out to others.
     pub(crate) fn mark_dirty(&mut self, index: u32) {
         if let Some(connection) = self.connections.get_mut(index)
-            && !connection.dirty
+            && connection.due != Due::First
         {
-            connection.dirty = true;
-            self.dirty.push(index);
+            connection.due = Due::First;
+            self.dirty.first.push(index);
             if !self.is_in_turn {
                 self.server.hub.shards[usize::from(self.number)].wake();
             }

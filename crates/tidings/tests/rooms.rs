@@ -44,6 +44,11 @@ async fn in_rooms(rooms: &[&[&str]]) -> (Io, SocketAddr, Vec<Client>) {
     (io, address, clients)
 }
 
+/// What an event `e` carries.
+fn told(text: &str) -> Option<String> {
+    Some(text.strip_prefix("42[\"e\",")?.strip_suffix(']')?.to_owned())
+}
+
 /// What each client got before the event `end`.
 async fn received(io: &Io, clients: Vec<Client>) -> Vec<Vec<String>> {
     io.emit("end", ());
@@ -55,13 +60,7 @@ async fn received(io: &Io, clients: Vec<Client>) -> Vec<Vec<String>> {
                 if text == "42[\"end\"]" {
                     return texts;
                 }
-                texts.push(
-                    text.strip_prefix("42[\"e\",")
-                        .unwrap()
-                        .strip_suffix(']')
-                        .unwrap()
-                        .to_owned(),
-                );
+                texts.push(told(&text).unwrap());
             }
         };
         clients.into_iter().map(until_end).collect()
@@ -263,5 +262,73 @@ async fn broadcast_acks_give_partial_results_and_leave_nothing() {
     socket.disconnect(false);
     assert!(asking.await.unwrap().unwrap_err().to_string().contains("disconnected"));
     assert_eq!(io.counts().acks, 0);
+    io.close().await;
+}
+
+/// More than are written to in one go: answers come between, and each client still sees one order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_room_sees_one_order_while_clients_ask() {
+    const CLIENTS: usize = 1_300;
+    let io = Tidings::builder().shards(1).build();
+    io.on_connect(async |socket: Socket| {
+        socket.on("join", async |socket: Socket| socket.try_join("a"));
+        socket.on("say", async |socket: Socket, io: Io, Data(text): Data<String>| {
+            io.to("a").emit("e", &text);
+            socket.emit("mine", &text);
+            tidings::Result::Ok(text)
+        });
+    });
+    let address = serve(&io).await;
+    let mut clients = blocking(move || {
+        let connect = |_| {
+            let mut client = Client::connect(address);
+            assert_eq!(client.ask("[\"join\"]"), "[]");
+            client
+        };
+        (0..CLIENTS).map(connect).collect::<Vec<_>>()
+    })
+    .await;
+    // The first and the last that are written to, and one between.
+    let askers: Vec<Client> = [CLIENTS - 1, CLIENTS / 2, 0].map(|index| clients.remove(index)).into();
+    let asking: Vec<_> = (0..)
+        .zip(askers)
+        .map(|(number, mut client)| {
+            tokio::task::spawn_blocking(move || {
+                let mut heard = Vec::new();
+                for i in 0..40 {
+                    let text = format!("{number}-{i}");
+                    client.send(&format!("420[\"say\",\"{text}\"]"));
+                    let answer = format!("430[\"{text}\"]");
+                    let mut own = Vec::new();
+                    loop {
+                        let text = client.receive();
+                        if text == answer {
+                            break;
+                        }
+                        own.push(text);
+                    }
+                    // What its handler sent is in the handler's order.
+                    let event = format!("42[\"e\",\"{text}\"]");
+                    let mine = format!("42[\"mine\",\"{text}\"]");
+                    let at = |wanted: &str| own.iter().position(|text| text == wanted);
+                    assert!(at(&event) < at(&mine) && at(&event).is_some(), "{text}: {own:?}");
+                    heard.extend(own.iter().filter_map(|text| told(text)));
+                }
+                (client, heard)
+            })
+        })
+        .collect();
+    let mut heard: Vec<Vec<String>> = Vec::new();
+    for asked in asking {
+        let (client, own) = asked.await.unwrap();
+        clients.push(client);
+        heard.push(own);
+    }
+    let mut got = received(&io, clients).await;
+    for (rest, heard) in got[CLIENTS - 3..].iter_mut().zip(heard) {
+        *rest = heard.into_iter().chain(std::mem::take(rest)).collect();
+    }
+    assert_eq!(got[0].len(), 120);
+    assert!(got.iter().all(|texts| *texts == got[0]));
     io.close().await;
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Shard;
+use super::dirty::Due;
 use crate::channel::Channel;
 use crate::connection::{Connection, Transport};
 use crate::event::Event;
@@ -66,7 +67,7 @@ impl Shard {
                 && !connection.subscriptions.is_empty()
             {
                 connection.fall_back(from);
-                self.mark_dirty(index);
+                self.note_dirty(index);
             }
         }
     }
@@ -230,11 +231,11 @@ impl Shard {
         }
     }
 
-    /// As [`Shard::mark_dirty`], within a turn, which ends with the flush.
+    /// Notes that a connection has an event to write, within a turn, which ends with the flush.
     fn note_dirty(&mut self, index: u32) {
         let connection = &mut self.connections[index];
-        if !connection.dirty {
-            connection.dirty = true;
+        if connection.due == Due::No {
+            connection.due = Due::InTurn;
             self.dirty.push(index);
         }
     }

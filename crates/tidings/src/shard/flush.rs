@@ -5,6 +5,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use super::dirty::Due;
 use super::{Farewell, Shard};
 use crate::channel::Channel;
 use crate::connection::{Connection, Key, Pace, Phase, Socket, Transport};
@@ -27,17 +28,34 @@ enum Written {
 }
 
 impl Shard {
+    /// Flushes all that is dirty.
     pub(super) fn flush_dirty(&mut self) {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for index in dirty.drain(..) {
-            if let Some(connection) = self.connections.get_mut(index) {
-                connection.dirty = false;
-                self.flush(index);
-            }
+        while !self.flush_slice() {}
+    }
+
+    /// Flushes what is a client's own, as answers and pings, and then so much of what was fanned out that the next answers
+    /// don't wait long. False while there is more of that.
+    pub(super) fn flush_slice(&mut self) -> bool {
+        let mut first = std::mem::take(&mut self.dirty.first);
+        for index in first.drain(..) {
+            self.flush_if(index, Due::First);
         }
-        // What became dirty meanwhile waits for the next turn.
-        std::mem::swap(&mut dirty, &mut self.dirty);
-        self.dirty.append(&mut dirty);
+        // What becomes dirty meanwhile waits for the next slice.
+        std::mem::swap(&mut first, &mut self.dirty.first);
+        self.dirty.first.append(&mut first);
+        for position in self.dirty.next_slice() {
+            self.flush_if(self.dirty.at(position), Due::InTurn);
+        }
+        self.dirty.finish()
+    }
+
+    fn flush_if(&mut self, index: u32, due: Due) {
+        if let Some(connection) = self.connections.get_mut(index)
+            && connection.due == due
+        {
+            connection.due = Due::No;
+            self.flush(index);
+        }
     }
 
     /// Writes what the connection's outbox holds and, if that drains it, what it missed while it was full.

@@ -108,12 +108,17 @@ async fn turns(cell: Rc<Cell>) {
             // Read before the commands are taken: what was sent before an event up to here is then among them.
             let position = server.hub.log.position();
             let errands = handle.take(&mut queue);
-            let is_done = cell.state.borrow_mut().turn(errands, &mut queue, position);
+            let is_all = cell.state.borrow_mut().begin_turn(errands, &mut queue, position);
+            while !cell.state.borrow_mut().flush_slice() {
+                // Readers of links, and handlers, have their turn between two slices: their answers go out with the next.
+                start_ready(&cell);
+                tokio::task::yield_now().await;
+            }
+            let is_done = cell.state.borrow_mut().end_turn() && is_all;
             start_ready(&cell);
             if is_done {
                 break;
             }
-            // Let the readers of links, and handlers, have their turn too.
             tokio::task::yield_now().await;
         }
         if swept {
@@ -130,7 +135,7 @@ async fn turns(cell: Rc<Cell>) {
 impl Shard {
     /// Carries out what is queued and due, at most so much that the flush does not wait long; true when nothing is left. What
     /// comes after an event that is not yet kept stays in the queue: the log wakes this shard when it is.
-    fn turn(&mut self, errands: Vec<Errand>, queue: &mut VecDeque<Queued>, position: u64) -> bool {
+    fn begin_turn(&mut self, errands: Vec<Errand>, queue: &mut VecDeque<Queued>, position: u64) -> bool {
         self.tick();
         self.is_in_turn = true;
         self.asked.extend(errands.into_iter().map(|errand| errand()));
@@ -150,11 +155,15 @@ impl Shard {
         if is_all {
             self.advance(position);
         }
-        self.flush_dirty();
+        is_all
+    }
+
+    /// When all that was fanned out is flushed; true when nothing has come to be written meanwhile.
+    fn end_turn(&mut self) -> bool {
         self.note_delay();
         self.resume_postponed();
         self.is_in_turn = false;
-        is_all && self.dirty.is_empty()
+        self.dirty.first.is_empty()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::handshake::Opening;
 use crate::hub::Permit;
 use crate::outbox::Outbox;
 use crate::random::RandomId;
-use crate::shard::{Farewell, Shard};
+use crate::shard::{Due, Farewell, Shard};
 use crate::socketio::client::Client;
 use crate::socketio::reason::Reason;
 use crate::transport::link::NewLink;
@@ -125,7 +125,7 @@ impl Shard {
             outbox: Outbox::default(),
             pace: Pace::Live,
             phase: Phase::Open,
-            dirty: false,
+            due: Due::No,
             blocked: false,
             reader_waits: false,
             drivers_wait: false,
