@@ -75,6 +75,34 @@ describe("slow ones", () => {
       );
     }));
 
+  test("an address that takes more than its share of connections without asking anything is turned away, and no other", () =>
+    inArena({ limits: 'connections_per_ip = 20\nhandshake = "20s"\n' }, async (arena) => {
+      const { place } = arena;
+      const SHARE = 20 + 256;
+      await arena.attacked(async () => {
+        const from = "127.0.0.2";
+        // clients are none of them
+        const clients = count(20).map(() => new Raw(place, upgrade(place, WEBSOCKETS["/ws"]("flood")), { from }));
+        for (const raw of clients) assert.match(await raw.head(), /^HTTP\/1\.1 101/);
+        const all = [];
+        for (const n of count(600)) {
+          all.push(new Raw(place, ["", "G", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"][n % 3], { from }));
+          if (n % 50 === 0) await all.at(-1).open;
+        }
+        const isGone = ({ socket }) => socket.destroyed || socket.readableEnded;
+        await until("what is too much is closed", () => all.filter(isGone).length === all.length - SHARE);
+        await arena.newcomers();
+        const other = new Raw(place, "GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", { from: "127.0.0.3" });
+        assert.match((await other.end()).text, /^HTTP\/1\.1 200/);
+        for (const raw of all) raw.cut();
+        await until("there is room again", async () => {
+          const raw = new Raw(place, "GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", { from });
+          return /^HTTP\/1\.1 200/.test((await raw.end()).text);
+        });
+        for (const raw of clients) raw.cut();
+      });
+    }));
+
   test("a connection that is kept alive and says no more is closed at the limit too", () =>
     inArena({ limits: 'handshake = "1s"\n' }, async ({ place }) => {
       const all = count(20).map(() => new Raw(place, "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n"));

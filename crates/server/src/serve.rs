@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::cli::{Exit, Failure, Serve};
-use crate::config::{ADMIN_LISTEN, Config, Environment, Limits, Sources};
+use crate::config::{ADMIN_LISTEN, Config, Environment, Sources};
 use crate::console::Settings;
 use crate::hooks::Hooks;
 use crate::reload::Reload;
@@ -64,7 +64,7 @@ async fn run(config: &Config, sources: Sources) -> anyhow::Result<()> {
         tracing::info!(address = %admin.local_addr()?, "/console/, /metrics and health are here");
         let routes = health::routes(&io).merge(metrics::routes(&io));
         let app = app(config, routes.merge(console::routes(config, &api, &shown)));
-        tokio::spawn(server(admin, app, &config.limits).into_future());
+        tokio::spawn(server(admin, app, config).into_future());
     }
     if config.dev {
         tokio::spawn(demo::publish_status(io.clone()));
@@ -73,7 +73,7 @@ async fn run(config: &Config, sources: Sources) -> anyhow::Result<()> {
     let mut clients = server(
         listener,
         app(config, routes(config, &io, api::routes(config, &api))),
-        &config.limits,
+        config,
     );
     if let Some(tls) = &config.tls {
         clients = clients.tls(tls.clone());
@@ -157,9 +157,13 @@ fn app(config: &Config, routes: Router) -> Router {
     }
 }
 
-fn server(listener: TcpListener, app: Router, limits: &Limits) -> tidings::Serve {
+fn server(listener: TcpListener, app: Router, config: &Config) -> tidings::Serve {
+    /// So many connections on which nothing is asked are left to an address beside those of its clients: who is over the limit
+    /// is told so, for which it has to ask.
+    const IDLE_MORE: usize = 256;
     const HEAD_BYTES_MAX: usize = 1 << 30;
     const HEAD_TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
+    let limits = &config.limits;
     let head_bytes = match limits.headers_bytes {
         0 => HEAD_BYTES_MAX,
         bytes => bytes.min(HEAD_BYTES_MAX),
@@ -168,9 +172,16 @@ fn server(listener: TcpListener, app: Router, limits: &Limits) -> tidings::Serve
         Duration::ZERO => HEAD_TIMEOUT_MAX,
         time => time.min(HEAD_TIMEOUT_MAX),
     };
-    tidings::serve(listener, app)
+    let mut server = tidings::serve(listener, app)
         .head_bytes(head_bytes)
-        .head_timeout(head_timeout)
+        .head_timeout(head_timeout);
+    if limits.connections_per_ip > 0 {
+        server = server.idle_per_address(limits.connections_per_ip.saturating_add(IDLE_MORE));
+    }
+    for network in &config.trusted_proxies {
+        server = server.trusted_proxy(network.address(), network.prefix_bits());
+    }
+    server
 }
 
 async fn listen(address: SocketAddr, remedy: &str) -> anyhow::Result<TcpListener> {

@@ -15,6 +15,7 @@ use crate::log::Durability;
 use crate::log::local::{HistoryOf, Storage};
 use crate::log::retention::Retention;
 use crate::log::store::StoreError;
+use crate::network::Networks;
 use crate::origin::Origins;
 use crate::pacing::{self, Pacing, PacingOf};
 use crate::server::{Config, Server};
@@ -58,7 +59,7 @@ impl Default for Builder {
                 token_cookie: None,
                 allow_request: None,
                 origins: Origins::default(),
-                trusted_proxies: Vec::new(),
+                trusted_proxies: Networks::default(),
                 keep_headers: KeepHeaders::All,
                 envelope: Envelope::None,
                 recovery: None,
@@ -211,7 +212,7 @@ impl Builder {
 
     /// A network (`10.0.0.0`, 8) whose `X-Forwarded-For` tells the client's address. May be called for several.
     pub fn trusted_proxy(mut self, network: IpAddr, prefix_bits: u8) -> Self {
-        self.config.trusted_proxies.push((network, prefix_bits));
+        self.config.trusted_proxies.push(network, prefix_bits);
         self
     }
 

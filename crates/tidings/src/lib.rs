@@ -59,6 +59,7 @@ mod inbox;
 mod limits;
 mod log;
 mod meters;
+mod network;
 mod occupancy;
 mod origin;
 mod outbox;

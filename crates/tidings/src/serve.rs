@@ -2,6 +2,7 @@
 
 mod body;
 mod connection;
+mod doors;
 mod flow;
 mod stream;
 mod takeover;
@@ -10,6 +11,7 @@ mod tls;
 
 use std::future::{Future, IntoFuture};
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +20,10 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::network::Networks;
 pub(crate) use connection::Secure;
 use connection::Settings;
+use doors::Doors;
 pub(crate) use stream::Stream;
 pub(crate) use takeover::{Streams, Upgrades, Waiting};
 #[cfg(feature = "tls")]
@@ -54,6 +58,8 @@ pub fn serve(listener: TcpListener, app: Router) -> Serve {
             #[cfg(feature = "tls")]
             tls: None,
         },
+        idle_per_address: doors::idle_per_address(),
+        trusted: Networks::default(),
         shutdown: None,
         patience: Duration::from_secs(20),
     }
@@ -64,6 +70,8 @@ pub fn serve(listener: TcpListener, app: Router) -> Serve {
 pub struct Serve {
     listener: TcpListener,
     settings: Settings,
+    idle_per_address: usize,
+    trusted: Networks,
     shutdown: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     patience: Duration,
 }
@@ -104,6 +112,22 @@ impl Serve {
         self
     }
 
+    /// How many connections an address may have on which nothing is asked: in the TLS handshake, before a request's head, kept
+    /// alive after an answer. What comes past it is closed at once, since each takes a descriptor from all others. WebSockets and
+    /// requests under way don't count: [`Limits`](crate::Limits) has those. An IPv6 network of 64 bits is one address. 0 is no
+    /// limit. Default: a quarter of the descriptors that the process may have.
+    pub fn idle_per_address(mut self, connections: usize) -> Self {
+        self.idle_per_address = connections;
+        self
+    }
+
+    /// A network (`10.0.0.0`, 8) for which [`Serve::idle_per_address`] does not count, as that of a proxy. May be called for
+    /// several. What a proxy says of its clients, [`Builder::trusted_proxy`](crate::Builder::trusted_proxy) is about.
+    pub fn trusted_proxy(mut self, network: IpAddr, prefix_bits: u8) -> Self {
+        self.trusted.push(network, prefix_bits);
+        self
+    }
+
     /// Stops accepting when `signal` ends, lets requests that are under way end, and returns. Answers that are being
     /// sent may go on as long as they move. WebSockets and Tidings' own event streams are not waited for:
     /// [`Io::close`](crate::Io::close) ends them.
@@ -120,6 +144,7 @@ impl Serve {
 
     async fn run(self) -> io::Result<()> {
         let settings = Arc::new(self.settings);
+        let doors = Doors::new(self.idle_per_address, self.trusted);
         let (stop, stopped) = watch::channel(());
         let (alive, mut all_gone) = tokio::sync::mpsc::channel::<()>(1);
         let mut shutdown = self.shutdown.unwrap_or_else(|| Box::pin(std::future::pending()));
@@ -140,7 +165,11 @@ impl Serve {
             if stream.set_nodelay(true).is_err() {
                 continue; // it is gone already
             }
-            let connection = connection::run(stream, address, Arc::clone(&settings), stopped.clone(), alive.clone());
+            let Some(place) = doors.come(address.ip()) else {
+                continue;
+            };
+            let (settings, stopped) = (Arc::clone(&settings), stopped.clone());
+            let connection = connection::run(stream, address, place, settings, stopped, alive.clone());
             tokio::spawn(connection);
         }
         drop((self.listener, stop, alive));

@@ -1,7 +1,6 @@
 //! One server: its hub, its namespaces and how it is set up. All handles share it.
 
 use std::any::{Any, TypeId};
-use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -16,6 +15,7 @@ use crate::channel::Channel;
 use crate::handshake::KeepHeaders;
 use crate::hub::Hub;
 use crate::inbox::Marks;
+use crate::network::Networks;
 use crate::origin::Origins;
 use crate::pacing::{Pacer, PacingOf};
 use crate::presence::Present;
@@ -67,7 +67,7 @@ pub(crate) struct Config {
     pub(crate) token_cookie: Option<Arc<str>>,
     pub(crate) allow_request: Option<AllowRequest>,
     pub(crate) origins: Origins,
-    pub(crate) trusted_proxies: Vec<(IpAddr, u8)>,
+    pub(crate) trusted_proxies: Networks,
     pub(crate) keep_headers: KeepHeaders,
     pub(crate) envelope: Envelope,
     pub(crate) recovery: Option<Recovery>,

@@ -83,6 +83,8 @@ pub(crate) struct Shard {
     pub(crate) now_ms: u64,
     sweep_at: u32,
     stopping: bool,
+    /// Commands that the turn under way has carried out.
+    taken: usize,
     /// The turn under way ends with a flush: nobody needs to be woken for one.
     is_in_turn: bool,
 }
@@ -118,6 +120,7 @@ impl Shard {
             now_ms: 0,
             sweep_at: 0,
             stopping: false,
+            taken: 0,
             is_in_turn: false,
             server,
         }

@@ -17,7 +17,7 @@ use h2::client::SendRequest;
 use http::{Request, Response};
 use serving::{Serving, all, within};
 use tidings::Tidings;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -254,6 +254,80 @@ async fn a_preface_that_never_ends_is_cut_off() {
     for text in ["", "P", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
         assert_eq!(all(server.say(text).await).await, "", "{text:?}");
     }
+}
+
+#[tokio::test]
+async fn who_asks_for_nothing_is_sent_away_and_who_waits_for_an_answer_is_not() {
+    let release = Arc::new(Notify::new());
+    let wait = Arc::clone(&release);
+    let app = Router::new()
+        .route("/slow", get(async move || wait.notified().await))
+        .route("/fast", get(async || "fast"));
+    let idle = Duration::from_millis(200);
+    let server = Serving::new(app, |serve| serve.head_timeout(idle)).await;
+    // Neither who never asks, though it answers pings, nor who has been answered.
+    let (_silent, ended) = client(&server).await;
+    within("the silent one is sent away", ended).await.unwrap().unwrap();
+    let (mut asking, ended) = client(&server).await;
+    let fast = ask(&mut asking, request(&server, "/fast")).await.unwrap();
+    assert_eq!(text(fast).await, "fast");
+    within("the answered one is sent away", ended).await.unwrap().unwrap();
+
+    let (mut waiting, ended) = client(&server).await;
+    let slow = ask(&mut waiting, request(&server, "/slow"));
+    tokio::time::sleep(4 * idle).await;
+    release.notify_one();
+    assert_eq!(within("it is answered", slow).await.unwrap().status(), 200);
+    within("and then sent away", ended).await.unwrap().unwrap();
+
+    // A head that never ends.
+    let mut bytes = PREFACE.to_vec();
+    bytes.extend([0, 0, 0, 4, 0, 0, 0, 0, 0]); // SETTINGS
+    bytes.extend([0, 0, 1, 1, 0, 0, 0, 0, 1, 0x82]); // HEADERS without END_HEADERS
+    let mut stream = server.connect().await;
+    stream.write_all(&bytes).await.unwrap();
+    within("it is closed", all(stream)).await;
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_on_which_nothing_is_asked() {
+    let release = Arc::new(Notify::new());
+    let wait = Arc::clone(&release);
+    let app = Router::new().route("/slow", get(async move || wait.notified().await));
+    let server = Serving::new(app, |serve| serve.idle_per_address(3)).await;
+    let head = format!("GET /slow HTTP/1.1\r\nhost: {}\r\n\r\n", server.address);
+    // Requests under way are none, of either protocol.
+    let mut busy = Vec::new();
+    for _ in 0..5 {
+        busy.push(server.say(&head).await);
+        let (mut client, connection) = client(&server).await;
+        let slow = ask(&mut client, request(&server, "/slow"));
+        tokio::spawn(slow);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(connection);
+    }
+    let mut idle = Vec::new();
+    for text in ["", "G", "PRI * HTTP/2.0\r\n"] {
+        idle.push(server.say(text).await);
+    }
+    let mut stream = server.connect().await;
+    let mut byte = [0];
+    let read = within("it is closed at once", stream.read(&mut byte)).await;
+    assert!(matches!(read, Ok(0) | Err(_)));
+    idle.pop();
+    let mut stream = loop {
+        // Until the server has seen that it is gone.
+        let mut stream = server.say(&head).await;
+        let read = tokio::time::timeout(Duration::from_millis(100), stream.read(&mut byte)).await;
+        if read.is_err() {
+            break stream;
+        }
+    };
+    for _ in 0..20 {
+        release.notify_waiters();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(within("it is answered", stream.read(&mut byte)).await.unwrap(), 1);
 }
 
 #[tokio::test]

@@ -74,12 +74,18 @@ impl HttpBody for RequestBody {
 /// the body counts until it is sent; over HTTP/1.1 the socket tells enough.
 pub(crate) struct AnswerBody {
     body: Body,
-    flow: Option<Arc<Flow>>,
+    /// None where the exchange is over but for these bytes.
+    exchange: Option<Counted>,
+    is_multiplexed: bool,
 }
 
 impl AnswerBody {
-    pub(crate) fn new(body: Body, flow: Option<Arc<Flow>>) -> Self {
-        Self { body, flow }
+    pub(crate) fn new(body: Body, exchange: Option<Counted>, is_multiplexed: bool) -> Self {
+        Self {
+            body,
+            exchange,
+            is_multiplexed,
+        }
     }
 }
 
@@ -89,9 +95,10 @@ impl HttpBody for AnswerBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Sending>, axum::Error>>> {
         let this = &mut *self;
+        let exchange = this.exchange.as_ref().filter(|_| this.is_multiplexed);
         let sending = |bytes| Sending {
             bytes,
-            counted: this.flow.as_ref().map(|flow| Counted::new(flow, Count::Sending)),
+            counted: exchange.map(|exchange| Counted::new(exchange.flow(), Count::Sending)),
         };
         Pin::new(&mut this.body)
             .poll_frame(cx)

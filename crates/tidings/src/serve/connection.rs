@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, watch};
 use tower::ServiceExt as _;
 
 use super::body::{AnswerBody, RequestBody};
+use super::doors::Place;
 use super::flow::{Connection, Count, Counted, Failure, Flow, Watched};
 use super::stream::{Protocol, Stream, Tcp};
 use super::takeover::{Slot, Taken, UnderHyper};
@@ -82,11 +83,12 @@ enum NotOpened {
 pub(super) async fn run(
     stream: TcpStream,
     address: SocketAddr,
+    place: Place,
     settings: Arc<Settings>,
     mut stopped: watch::Receiver<()>,
     _alive: mpsc::Sender<()>,
 ) {
-    let flow = Flow::new();
+    let flow = Flow::new(place);
     let opened = tokio::select! {
         opened = Box::pin(open(stream, &flow, &settings)) => opened,
         _ = stopped.changed() => return, // nothing has been asked
@@ -108,6 +110,8 @@ pub(super) async fn run(
         Protocol::Http2 => Box::pin(serve_http2(opened.stream, &client, &mut stopped)).await,
         _ => serve_http1(opened.stream, &client, &mut stopped).await,
     };
+    // What came of it may know the flow for longer.
+    client.flow.give_up_place();
     if let Err(error) = ended {
         tracing::debug!(%error, %address, "an HTTP connection ended");
     }
@@ -122,7 +126,6 @@ struct Client {
 }
 
 async fn serve_http2(stream: Stream, client: &Client, stopped: &mut watch::Receiver<()>) -> Result<(), Failure> {
-    let answers = Arc::clone(&client.flow);
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(client.settings.head_bytes).unwrap_or(u32::MAX))
@@ -133,8 +136,8 @@ async fn serve_http2(stream: Stream, client: &Client, stopped: &mut watch::Recei
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service_fn(client.service(Some(answers))));
-    let mut connection = client.watch(connection);
+        .serve_connection(TokioIo::new(stream), service_fn(client.service(true)));
+    let mut connection = client.watch(connection, Some(client.settings.head_timeout));
     drive(&mut connection, stopped, || None::<()>).await.map(drop)
 }
 
@@ -179,7 +182,8 @@ async fn under_hyper(
         .max_buf_size(client.settings.head_bytes)
         .serve_connection(TokioIo::new(stream), service_fn(service))
         .with_upgrades();
-    let mut connection = client.watch(connection);
+    // How long nothing may be asked is hyper's to see.
+    let mut connection = client.watch(connection, None);
     let taken = drive(&mut connection, stopped, || slot.take()).await?;
     Ok(taken.and_then(|taken| Some((taken, take_back(connection.into_inner().into_parts()?)))))
 }
@@ -300,17 +304,18 @@ pub(super) type Answered = Result<Response<AnswerBody>, Infallible>;
 pub(super) type Answer = Pin<Box<dyn Future<Output = Answered> + Send>>;
 
 impl Client {
-    fn watch<C: Connection>(&self, connection: C) -> Watched<C> {
-        Watched::new(connection, Arc::clone(&self.flow), self.settings.stall_timeout)
+    fn watch<C: Connection>(&self, connection: C, idle: Option<Duration>) -> Watched<C> {
+        Watched::new(connection, Arc::clone(&self.flow), self.settings.stall_timeout, idle)
     }
 
-    /// What answers the requests of a connection. `answers` counts what of an answer is still to be taken.
-    fn service(&self, answers: Option<Arc<Flow>>) -> impl Fn(Request<Incoming>) -> Answer + use<> {
+    /// What answers the requests of a connection; `is_multiplexed` where many can be under way.
+    fn service(&self, is_multiplexed: bool) -> impl Fn(Request<Incoming>) -> Answer + use<> {
         let app = self.settings.app.clone();
         let stall_timeout = self.settings.stall_timeout;
         let (address, is_secure) = (self.address, self.is_secure);
         let flow = Arc::clone(&self.flow);
         move |incoming| {
+            let exchange = Counted::new(&flow, Count::Exchange);
             let under_way = Counted::new(&flow, Count::Request);
             let mut request = incoming.map(|body| Body::new(RequestBody::new(body, &flow, stall_timeout)));
             name_host(&mut request);
@@ -319,11 +324,10 @@ impl Client {
                 request.extensions_mut().insert(Secure);
             }
             let answer = app.clone().oneshot(request);
-            let answers = answers.clone();
             Box::pin(async move {
                 let answer = answer.await;
                 drop(under_way);
-                answer.map(|answer| answer.map(|body| AnswerBody::new(body, answers)))
+                answer.map(|answer| answer.map(|body| AnswerBody::new(body, Some(exchange), is_multiplexed)))
             })
         }
     }
@@ -334,7 +338,7 @@ impl Client {
         slot: &Arc<Slot>,
         answered: Option<Box<Response<AnswerBody>>>,
     ) -> impl Fn(Request<Incoming>) -> UnderHyper + use<> {
-        let service = self.service(None);
+        let service = self.service(false);
         let (slot, flow) = (Arc::clone(slot), Arc::clone(&self.flow));
         let answered = Mutex::new(answered);
         move |request| match answered.lock().take() {

@@ -13,6 +13,8 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 use tokio::time::{Instant, Sleep};
 
+use super::doors::Place;
+
 /// How long a connection may stand still at the shutdown.
 const STOPPING_STALL: Duration = Duration::from_secs(1);
 
@@ -27,6 +29,11 @@ pub(crate) struct Flow {
     receiving: AtomicUsize,
     /// Requests that the application has not answered.
     requests: AtomicUsize,
+    /// Requests whose answers have not ended.
+    exchanges: AtomicUsize,
+    /// When the last exchange ended, in milliseconds after `start`.
+    idle_ms: AtomicU64,
+    place: Place,
     /// The server ends.
     is_stopping: AtomicBool,
     task: AtomicWaker,
@@ -38,28 +45,50 @@ pub(crate) enum Count {
     Sending,
     Receiving,
     Request,
+    Exchange,
 }
 
 impl Flow {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(place: Place) -> Arc<Self> {
         Arc::new(Self {
             start: Instant::now(),
             moved_ms: AtomicU64::new(0),
             sending: AtomicUsize::new(0),
             receiving: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
+            exchanges: AtomicUsize::new(0),
+            idle_ms: AtomicU64::new(0),
+            place,
             is_stopping: AtomicBool::new(false),
             task: AtomicWaker::new(),
         })
     }
 
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     pub(crate) fn note_movement(&self) {
-        let ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.moved_ms.store(ms, Ordering::Release);
+        self.moved_ms.store(self.now_ms(), Ordering::Release);
+    }
+
+    /// The connection is none of HTTP's any more.
+    pub(crate) fn give_up_place(&self) {
+        self.place.give_up();
+    }
+
+    fn update_place(&self) {
+        self.place.update(|| self.any(Count::Exchange));
     }
 
     fn moved(&self) -> Instant {
         self.start + Duration::from_millis(self.moved_ms.load(Ordering::Acquire))
+    }
+
+    /// Since when nothing is asked, unless something is.
+    fn idle_since(&self) -> Option<Instant> {
+        let since = self.start + Duration::from_millis(self.idle_ms.load(Ordering::Acquire));
+        (!self.any(Count::Exchange)).then_some(since)
     }
 
     fn count(&self, count: Count) -> &AtomicUsize {
@@ -67,6 +96,7 @@ impl Flow {
             Count::Sending => &self.sending,
             Count::Receiving => &self.receiving,
             Count::Request => &self.requests,
+            Count::Exchange => &self.exchanges,
         }
     }
 
@@ -84,10 +114,14 @@ pub(crate) struct Counted {
 impl Counted {
     pub(crate) fn new(flow: &Arc<Flow>, count: Count) -> Self {
         let is_first = flow.count(count).fetch_add(1, Ordering::AcqRel) == 0;
-        if is_first && !matches!(count, Count::Request) {
-            // The time counts from now on, and the task must learn of it: another one may be polling the body.
-            flow.note_movement();
-            flow.task.wake();
+        match count {
+            Count::Sending | Count::Receiving if is_first => {
+                // The time counts from now on, and the task must learn of it: another one may be polling the body.
+                flow.note_movement();
+                flow.task.wake();
+            }
+            Count::Exchange if is_first => flow.update_place(),
+            _ => {}
         }
         Self {
             flow: Arc::clone(flow),
@@ -95,16 +129,25 @@ impl Counted {
         }
     }
 
-    pub(crate) fn flow(&self) -> &Flow {
+    pub(crate) fn flow(&self) -> &Arc<Flow> {
         &self.flow
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let is_last = self.flow.count(self.count).fetch_sub(1, Ordering::AcqRel) == 1;
-        if is_last && self.flow.is_stopping.load(Ordering::Acquire) {
-            self.flow.task.wake();
+        let flow = &self.flow;
+        let is_last = flow.count(self.count).fetch_sub(1, Ordering::AcqRel) == 1;
+        if !is_last {
+            return;
+        }
+        let is_idle = matches!(self.count, Count::Exchange);
+        if is_idle {
+            flow.idle_ms.store(flow.now_ms(), Ordering::Release);
+            flow.update_place();
+        }
+        if flow.is_stopping.load(Ordering::Acquire) || is_idle {
+            flow.task.wake();
         }
     }
 }
@@ -122,7 +165,7 @@ pub(crate) enum Failure {
     Http(#[from] hyper::Error),
     #[error("the client takes no byte")]
     Stalled,
-    #[error("cut off at the shutdown")]
+    #[error("cut off, since it was told to end and did not")]
     Stopped,
 }
 
@@ -131,16 +174,19 @@ pub(crate) struct Watched<C> {
     connection: Pin<Box<C>>,
     flow: Arc<Flow>,
     stall: Duration,
+    /// How long nothing may be asked, where it is not hyper that looks.
+    idle: Option<Duration>,
     stopping: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl<C: Connection> Watched<C> {
-    pub(crate) fn new(connection: C, flow: Arc<Flow>, stall: Duration) -> Self {
+    pub(crate) fn new(connection: C, flow: Arc<Flow>, stall: Duration, idle: Option<Duration>) -> Self {
         Self {
             connection: Box::pin(connection),
             flow,
             stall,
+            idle,
             stopping: None,
             sleep: None,
         }
@@ -166,7 +212,8 @@ impl<C: Connection> Watched<C> {
     fn deadline(&self) -> Option<Instant> {
         let flow = &self.flow;
         match self.stopping {
-            None => flow.any(Count::Sending).then(|| flow.moved() + self.stall),
+            None if flow.any(Count::Sending) => Some(flow.moved() + self.stall),
+            None => Some(flow.idle_since()? + self.idle?),
             Some(since) => {
                 let is_due = !flow.any(Count::Request) || flow.any(Count::Sending) || flow.any(Count::Receiving);
                 is_due.then(|| flow.moved().max(since) + self.stall.min(STOPPING_STALL))
@@ -201,6 +248,10 @@ impl<C: Connection> Future for Watched<C> {
             }
             if deadline <= Instant::now() {
                 let failure = match this.stopping {
+                    None if !this.flow.any(Count::Sending) => {
+                        this.stop();
+                        return self.poll(cx);
+                    }
                     None => Failure::Stalled,
                     Some(_) => Failure::Stopped,
                 };

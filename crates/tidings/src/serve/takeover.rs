@@ -263,7 +263,7 @@ fn whole(response: Response<AnswerBody>) -> Answer {
         if body.is_err() {
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         }
-        Ok(response.map(|()| AnswerBody::new(Body::from(body.unwrap_or_default()), None)))
+        Ok(response.map(|()| AnswerBody::new(Body::from(body.unwrap_or_default()), None, false)))
     })
 }
 

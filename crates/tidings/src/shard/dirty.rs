@@ -1,7 +1,7 @@
 //! Which connections have something to be written, and in which order they are flushed.
 
-/// So many connections are written to before answers that came up meanwhile are: some 2 ms.
-const SLICE: usize = 500;
+/// So many connections are written to before answers that came up meanwhile are: about a millisecond.
+const SLICE: usize = 256;
 
 /// Whether a connection is in one of the lists of [`Dirty`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -113,6 +113,8 @@ async fn turns(cell: Rc<Cell>) {
                 // Readers of links, and handlers, have their turn between two slices: their answers go out with the next.
                 start_ready(&cell);
                 tokio::task::yield_now().await;
+                let errands = handle.take(&mut queue);
+                cell.state.borrow_mut().go_on_with_turn(errands, &mut queue);
             }
             let is_done = cell.state.borrow_mut().end_turn() && is_all;
             start_ready(&cell);
@@ -138,24 +140,34 @@ impl Shard {
     fn begin_turn(&mut self, errands: Vec<Errand>, queue: &mut VecDeque<Queued>, position: u64) -> bool {
         self.tick();
         self.is_in_turn = true;
+        self.taken = 0;
         self.asked.extend(errands.into_iter().map(|errand| errand()));
-        let mut taken = 0;
-        let mut is_all = true;
+        let is_all = self.take_up_to(position, queue);
+        if is_all {
+            self.advance(position);
+        }
+        is_all
+    }
+
+    /// Carries out what has come since, and has to wait for no further event.
+    fn go_on_with_turn(&mut self, errands: Vec<Errand>, queue: &mut VecDeque<Queued>) {
+        self.asked.extend(errands.into_iter().map(|errand| errand()));
+        self.take_up_to(self.position, queue);
+    }
+
+    /// Carries out what comes after an event up to `position`; false when some of it is left to the next turn.
+    fn take_up_to(&mut self, position: u64, queue: &mut VecDeque<Queued>) -> bool {
         while queue.front().is_some_and(|queued| queued.after <= position) {
-            if taken == 4 * TURN_EVENTS_MAX {
-                is_all = false;
-                break;
+            if self.taken == 4 * TURN_EVENTS_MAX {
+                return false;
             }
-            taken += 1;
+            self.taken += 1;
             if let Some(Queued { after, command }) = queue.pop_front() {
                 self.advance(after);
                 self.execute(command);
             }
         }
-        if is_all {
-            self.advance(position);
-        }
-        is_all
+        true
     }
 
     /// When all that was fanned out is flushed; true when nothing has come to be written meanwhile.

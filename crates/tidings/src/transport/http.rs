@@ -441,14 +441,8 @@ pub(crate) fn client_address<B>(server: &Server, request: &http::Request<B>) -> 
         .0
         .ip()
         .to_canonical();
-    let is_trusted = |address: &IpAddr| {
-        server
-            .config
-            .trusted_proxies
-            .iter()
-            .any(|(network, bits)| is_within(address, network, *bits))
-    };
-    if !is_trusted(&peer) {
+    let trusted = &server.config.trusted_proxies;
+    if !trusted.hold(peer) {
         return Some(peer);
     }
     let forwarded = request
@@ -461,48 +455,9 @@ pub(crate) fn client_address<B>(server: &Server, request: &http::Request<B>) -> 
     for hop in hops.iter().rev() {
         let Ok(hop) = hop.parse::<IpAddr>() else { break };
         address = hop.to_canonical();
-        if !is_trusted(&address) {
+        if !trusted.hold(address) {
             break;
         }
     }
     Some(address)
-}
-
-fn is_within(address: &IpAddr, network: &IpAddr, bits: u8) -> bool {
-    let bits = u32::from(bits);
-    match (address, network) {
-        (IpAddr::V4(address), IpAddr::V4(network)) => {
-            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(bits)).unwrap_or(0);
-            address.to_bits() & mask == network.to_bits() & mask
-        }
-        (IpAddr::V6(address), IpAddr::V6(network)) => {
-            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(bits)).unwrap_or(0);
-            address.to_bits() & mask == network.to_bits() & mask
-        }
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn networks_hold_their_addresses() {
-        for (address, network, bits, expected) in [
-            ("10.1.2.3", "10.0.0.0", 8, true),
-            ("11.1.2.3", "10.0.0.0", 8, false),
-            ("1.2.3.4", "0.0.0.0", 0, true),
-            ("1.2.3.4", "1.2.3.4", 32, true),
-            ("::1", "::1", 128, true),
-            ("fd00::1", "fd00::", 8, true),
-            ("::1", "0.0.0.0", 0, false),
-        ] {
-            assert_eq!(
-                is_within(&address.parse().unwrap(), &network.parse().unwrap(), bits),
-                expected,
-                "{address} {network}/{bits}"
-            );
-        }
-    }
 }
