@@ -19,6 +19,7 @@ use crate::log::store::StoreError;
 use crate::log::tail::Bounds;
 use crate::log::{Appending, Log};
 use crate::meters::Meters;
+use crate::network;
 use crate::random::RandomId;
 use crate::refusals::Refusals;
 use crate::shard::command::{Command, Queued};
@@ -280,7 +281,7 @@ impl Hub {
         let all = gauges.connections.fetch_add(1, Ordering::AcqRel) + 1;
         let mut permit = Permit {
             gauges: Arc::clone(gauges),
-            address: None,
+            party: None,
         };
         if limits.connections > 0 && all > limits.connections {
             return Err(Error::coded(
@@ -291,8 +292,9 @@ impl Hub {
         if limits.connections_per_ip > 0
             && let Some(address) = address
         {
-            let mut by_address = gauges.by_address.lock();
-            let count = by_address.entry(address).or_insert(0);
+            let party = network::party(address);
+            let mut by_party = gauges.by_party.lock();
+            let count = by_party.entry(party).or_insert(0);
             if *count >= limits.connections_per_ip {
                 return Err(Error::coded(
                     Code::TooManyConnections,
@@ -300,7 +302,7 @@ impl Hub {
                 ));
             }
             *count += 1;
-            permit.address = Some(address);
+            permit.party = Some(party);
         }
         Ok(permit)
     }
@@ -321,24 +323,24 @@ pub(crate) struct Gauges {
     pub(crate) channels: AtomicUsize,
     pub(crate) acks: AtomicUsize,
     pub(crate) tasks: AtomicUsize,
-    by_address: Mutex<HashMap<IpAddr, usize>>,
+    by_party: Mutex<HashMap<IpAddr, usize>>,
 }
 
 /// A connection's place within the limits; given back when dropped.
 pub(crate) struct Permit {
     gauges: Arc<Gauges>,
-    address: Option<IpAddr>,
+    party: Option<IpAddr>,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         self.gauges.connections.fetch_sub(1, Ordering::AcqRel);
-        if let Some(address) = self.address {
-            let mut by_address = self.gauges.by_address.lock();
-            if let Some(count) = by_address.get_mut(&address) {
+        if let Some(party) = self.party {
+            let mut by_party = self.gauges.by_party.lock();
+            if let Some(count) = by_party.get_mut(&party) {
                 *count -= 1;
                 if *count == 0 {
-                    by_address.remove(&address);
+                    by_party.remove(&party);
                 }
             }
         }
@@ -350,6 +352,25 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use crate::{Tidings, error::Code};
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address() {
+        let limits = crate::Limits {
+            connections_per_ip: 2,
+            ..Default::default()
+        };
+        let io = Tidings::builder().shards(1).limits(limits).build();
+        let hub = &io.server.hub;
+        let admit = |text: &str| hub.admit(Some(text.parse().expect("an address")));
+        let one = admit("2001:db8::1");
+        let two = admit("2001:db8::2");
+        assert!(one.is_ok() && two.is_ok() && admit("2001:db8:0:1::1").is_ok());
+        let refused = admit("2001:db8::3").map(drop).unwrap_err();
+        assert_eq!(refused.code(), "too_many_connections");
+        drop(one);
+        assert!(admit("2001:db8::3").is_ok());
+        assert!(admit("10.0.0.1").is_ok() && admit("::ffff:10.0.0.1").is_ok());
+    }
 
     #[test]
     fn a_thread_that_ends_by_a_fault_is_told_and_nobody_is_let_in() {

@@ -23,7 +23,7 @@ pub struct Limits {
     pub namespaces: usize,
     /// Connections in all. Default 0: no limit.
     pub connections: usize,
-    /// Connections from one IP address. Default 0: no limit.
+    /// Connections from one IP address; an IPv6 network of 64 bits is one. Default 0: no limit.
     pub connections_per_ip: usize,
     /// What the memory tail keeps of one channel, in bytes. Default 16 MiB.
     pub tail_channel_bytes: usize,
