@@ -4,6 +4,7 @@
 //! [`protocol`] how they are spoken to, [`fanout`], [`question`], [`connect`], [`idle`], [`durable`] and [`storm`] are the
 //! loads with their checks, [`kernel`] is where CPU and memory are read, [`report`] and [`chart`] what comes of it.
 
+mod allocations;
 mod beside;
 mod broker;
 mod chart;

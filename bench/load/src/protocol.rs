@@ -18,7 +18,7 @@ use anyhow::{Context, Result, ensure};
 
 pub(crate) use self::bare::{Bare, NchanWs};
 pub(crate) use self::poll::{NchanPoll, TidingsPoll};
-pub(crate) use self::socketio::SocketIo;
+pub(crate) use self::socketio::{SocketIo, TidingsSocketIo};
 pub(crate) use self::stream::{NchanSse, TidingsSse};
 pub(crate) use self::tidings::TidingsWs;
 use crate::link::Link;

@@ -120,6 +120,25 @@ impl Askers {
         Ok(())
     }
 
+    /// Asks as fast as it is answered, for a while, and waits for the last answers.
+    pub(crate) fn ask_for(&mut self, time: Duration) -> Result<()> {
+        for index in 0..self.askers.len() {
+            self.ask(index)?;
+        }
+        self.turns(time, true)?;
+        let deadline = Instant::now() + DRAIN;
+        while self.waiting() > 0 && Instant::now() < deadline {
+            self.turns(Duration::from_millis(10), false)?;
+        }
+        ensure!(self.waiting() == 0, "answers are missing");
+        Ok(())
+    }
+
+    /// How many there were.
+    pub(crate) fn answers(&self) -> u64 {
+        self.tally.deliveries
+    }
+
     /// How long answers took.
     pub(crate) fn into_latencies(self) -> Latencies {
         self.tally.latencies

@@ -40,6 +40,9 @@ fn headline(load: Load) -> Headline {
         Load::Connect { .. } => ("µs CPU per connect", 1, |series| {
             series.connects(|connects| connects.cpu_us)
         }),
+        Load::Allocations { .. } => ("allocations per event", 2, |series| {
+            series.allocations(|allocations| allocations.event)
+        }),
         Load::Idle { .. } => ("KiB per connection", 2, Series::idle_kib),
         Load::Durable { .. } | Load::Publish { .. } => ("publishes per second", 0, |series| {
             series.publishes(|publishes| publishes.per_second)
@@ -101,6 +104,7 @@ pub(crate) fn tables(workload: &Workload, contenders: &[&Contender], series: &[S
             table.checks();
             more.conditions();
         }
+        Load::Allocations { .. } => allocation_columns(&mut table),
         Load::Stalled { .. } => stalled_columns(&mut table, &mut more),
         Load::Connect { .. } => {
             compared(&mut table, &rows, workload.load);
@@ -121,7 +125,7 @@ pub(crate) fn tables(workload: &Workload, contenders: &[&Contender], series: &[S
     }
     let mut text = String::new();
     table.write(&mut text);
-    if !matches!(workload.load, Load::Idle { .. }) {
+    if !matches!(workload.load, Load::Idle { .. } | Load::Allocations { .. }) {
         more.write(&mut text);
     }
     for row in &rows {
@@ -134,7 +138,7 @@ pub(crate) fn tables(workload: &Workload, contenders: &[&Contender], series: &[S
 
 /// Whether the limit is one: it has no state for a connection to cost anything.
 fn has_limit(load: Load) -> bool {
-    !matches!(load, Load::Idle { .. })
+    !matches!(load, Load::Idle { .. } | Load::Allocations { .. })
 }
 
 /// The figure, and its ratios to those of the peers that take part.
@@ -158,6 +162,18 @@ fn compared<'a>(table: &mut Table<'a>, rows: &'a [Row<'a>], load: Load) {
     }
     table.ratios("× Nchan", &figure, |row| peers::nchan(rows, row));
     table.ratios("× our `/ws`", &figure, |_| peers::named(rows, "tidings-ws"));
+}
+
+fn allocation_columns(table: &mut Table<'_>) {
+    table.figures("for an event to all", 2, |series| series.allocations(|all| all.event));
+    table.figures("bytes", 0, |series| series.allocations(|all| all.event_bytes));
+    table.figures("for a question and its answer", 2, |series| {
+        series.allocations(|all| all.answer)
+    });
+    table.figures("bytes", 0, |series| series.allocations(|all| all.answer_bytes));
+    table.figures("for a connection", 1, |series| series.allocations(|all| all.connect));
+    table.figures("bytes", 0, |series| series.allocations(|all| all.connect_bytes));
+    table.rounds();
 }
 
 fn stalled_columns<'a>(table: &mut Table<'a>, more: &mut Table<'a>) {
@@ -294,6 +310,10 @@ pub(crate) fn progress(round: &Round) -> String {
         Figures::Connects(connects) => format!(
             "{:.1} µs CPU a connect, p50 {:.2} p99 {:.2} ms, {:.0}/s",
             connects.cpu_us, connects.p50_ms, connects.p99_ms, connects.per_second,
+        ),
+        Figures::Allocations(all) => format!(
+            "{:.2} allocations an event, {:.2} an answer, {:.1} a connection",
+            all.event, all.answer, all.connect,
         ),
         Figures::IdleKib(kib) => format!("{kib:.2} KiB a connection"),
         Figures::Publishes(publishes) => format!(

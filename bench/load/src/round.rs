@@ -38,6 +38,8 @@ pub(crate) enum Figures {
     IdleKib(f64),
     /// The measured window of a fan-out, and what its connections had cost.
     Growth(Growth),
+    /// How often the server allocates.
+    Allocations(Allocations),
     /// The measured window of publishes that are kept.
     Publishes(Publishes),
     /// A resume storm.
@@ -73,6 +75,20 @@ pub(crate) struct Growth {
     pub(crate) connect_us: f64,
     /// KiB of the server's resident memory for each.
     pub(crate) kib: f64,
+}
+
+/// How often a server allocates, and how many bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allocations {
+    /// For a connection.
+    pub(crate) connect: f64,
+    pub(crate) connect_bytes: f64,
+    /// For an event, with all its deliveries.
+    pub(crate) event: f64,
+    pub(crate) event_bytes: f64,
+    /// For a question that is answered.
+    pub(crate) answer: f64,
+    pub(crate) answer_bytes: f64,
 }
 
 /// What connecting gave.
@@ -212,9 +228,10 @@ impl Round {
         }
     }
 
-    /// Whether the cores belonged to the benchmark. Memory doesn't mind company.
+    /// Whether the cores belonged to the benchmark. What is counted doesn't mind company.
     pub(crate) fn quiet(&self) -> bool {
-        matches!(self.figures, Figures::IdleKib(_)) || self.server_core_foreign.max(self.load_delay) <= FOREIGN_MAX
+        matches!(self.figures, Figures::IdleKib(_) | Figures::Allocations(_))
+            || self.server_core_foreign.max(self.load_delay) <= FOREIGN_MAX
     }
 }
 

@@ -15,7 +15,8 @@ use anyhow::{Context, Result};
 use self::launch::Launch;
 use crate::broker::{Api, Broker, Channels, Nats, NchanApi, Redis};
 use crate::protocol::{
-    Bare, NchanPoll, NchanSse, NchanWs, Protocol, SocketIo, TidingsPoll, TidingsSse, TidingsWs, Transport,
+    Bare, NchanPoll, NchanSse, NchanWs, Protocol, SocketIo, TidingsPoll, TidingsSocketIo, TidingsSse, TidingsWs,
+    Transport,
 };
 use crate::{durable, kernel};
 
@@ -43,6 +44,10 @@ pub(crate) enum Part {
         /// What an answered publish survives with these settings.
         promise: &'static str,
     },
+    /// The same, which only waits in them.
+    Idle { protocol: &'static dyn Protocol },
+    /// Counts what it allocates.
+    Counted { protocol: &'static dyn Protocol },
     /// Has a history on disk, from which clients that come back are served.
     Resume,
 }
@@ -193,6 +198,18 @@ pub(crate) const CONTENDERS: &[Contender] = &[
         },
     ),
     Contender {
+        name: "tidings-binary-socketio",
+        part: Part::Idle {
+            protocol: &TidingsSocketIo,
+        },
+        launch: TIDINGS,
+    },
+    Contender {
+        name: "tidings-counted",
+        part: Part::Counted { protocol: &SocketIo },
+        launch: Launch::Program(&["target/release/bench-tidings-counted"]),
+    },
+    Contender {
         name: "tidings-binary",
         part: Part::Resume,
         launch: Launch::Tidings { durability: "process" },
@@ -222,7 +239,7 @@ impl Contender {
     /// What is spoken with one that has rooms.
     pub(crate) fn protocol(&self) -> Option<&'static dyn Protocol> {
         match self.part {
-            Part::Room { protocol } => Some(protocol),
+            Part::Room { protocol } | Part::Idle { protocol } | Part::Counted { protocol } => Some(protocol),
             Part::Batches(_) => Some(&Bare),
             Part::Durable { .. } | Part::Resume => None,
         }
@@ -237,7 +254,7 @@ impl Contender {
         let folder = Folder::new(bench)?;
         let sync_ms = match self.part {
             Part::Durable { .. } => durable::sync_ms(&folder.0)?,
-            Part::Room { .. } | Part::Batches(_) | Part::Resume => f64::NAN,
+            _ => f64::NAN,
         };
         let (child, address) = start(self.launch, bench, &folder).with_context(|| format!("starting {}", self.name))?;
         Ok(Server {

@@ -9,7 +9,7 @@ use crate::rooms::Crowd;
 use crate::round::Round;
 use crate::server::{Contender, LIMIT, Level, Part, Server};
 use crate::storm::{self, Storm, Transport as Return};
-use crate::{beside, connect, durable, fanout, growth, history, idle, question};
+use crate::{allocations, beside, connect, durable, fanout, growth, history, idle, question};
 
 /// Until the last joins are done.
 pub(crate) const SETTLE: Duration = Duration::from_millis(300);
@@ -44,6 +44,8 @@ pub(crate) enum Load {
     Beside { crowd: Crowd, per_second: u32 },
     /// Clients that connect.
     Connect { warm_up: usize, connections: usize },
+    /// How often the server allocates, with such a crowd.
+    Allocations { crowd: Crowd },
     /// Connections in a room where nothing happens.
     Idle { connections: usize },
     /// Publishes that are answered when they are kept, always so many under way, to channels with so many subscribers.
@@ -210,6 +212,12 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         Load::Idle { connections: 10_000 },
     ),
     workload(
+        "allocations",
+        1,
+        "1,000 clients come, get 50 events a second, and then 10 ask",
+        Load::Allocations { crowd: room_of(1_000) },
+    ),
+    workload(
         "growth-1000",
         0,
         "1,000 clients in one room, 20 events a second",
@@ -347,7 +355,11 @@ impl Load {
                 // Who polls holds no connection up, and makes none to stay on.
                 Self::Connect { .. } => protocol.transport() != Transport::Poll,
                 Self::Stalled { .. } => protocol.transport() != Transport::Poll && !contender.is_limit(),
-                Self::Durable { .. } | Self::Publish { .. } | Self::Resume(_) | Self::History { .. } => false,
+                Self::Durable { .. }
+                | Self::Publish { .. }
+                | Self::Resume(_)
+                | Self::History { .. }
+                | Self::Allocations { .. } => false,
             },
             // Written in batches, it is only a measure for what coalesces; fewer in flight would never fill one.
             Part::Batches(batch) => matches!(self, Self::FanoutInFlight { in_flight, .. } if in_flight >= batch),
@@ -357,6 +369,8 @@ impl Load {
                 Self::Publish { .. } => level == Level::Memory && !broker.pipelines(),
                 _ => false,
             },
+            Part::Idle { .. } => matches!(self, Self::Idle { .. }),
+            Part::Counted { .. } => matches!(self, Self::Allocations { .. }),
             Part::Resume => matches!(self, Self::Resume(_) | Self::History { .. }),
         }
     }
@@ -388,6 +402,10 @@ impl Load {
             },
             Self::Beside { crowd, per_second } => match protocol.asker() {
                 Some(asker) => beside::run(protocol, asker, server, durations, crowd, per_second),
+                None => bail!("{} gives no answers", contender.name),
+            },
+            Self::Allocations { crowd } => match protocol.asker() {
+                Some(asker) => allocations::run(protocol, asker, server, durations, crowd),
                 None => bail!("{} gives no answers", contender.name),
             },
             Self::Connect { warm_up, connections } => connect::run(protocol, server, warm_up, connections),

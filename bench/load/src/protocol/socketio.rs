@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 
+use super::tidings::channel;
 use super::websocket::{Messages, WebSocket};
 use super::{Heard, Listener, Place, Protocol, Speaker, Transport};
 
@@ -22,6 +23,51 @@ impl Protocol for SocketIo {
     }
 }
 
+/// With the `tidings` binary, where a client subscribes by an event. Its rooms are for waiting: it says nothing there.
+pub(crate) struct TidingsSocketIo;
+
+impl Protocol for TidingsSocketIo {
+    fn transport(&self) -> Transport {
+        Transport::WebSocket
+    }
+
+    fn member(&self, place: Place) -> Box<dyn Speaker> {
+        let packets = Subscriber {
+            channel: channel(place),
+        };
+        Box::new(WebSocket::new(place.address, TARGET.into(), packets))
+    }
+}
+
+struct Subscriber {
+    channel: String,
+}
+
+impl Messages for Subscriber {
+    fn opened(&mut self, _: &mut Listener<'_>) {}
+
+    fn take(&mut self, text: &[u8], replies: &mut Vec<Vec<u8>>, listener: &mut Listener<'_>) -> Result<()> {
+        if text == b"2" {
+            replies.push(b"3".to_vec());
+        } else if text.starts_with(b"0{") {
+            replies.push(b"40".to_vec());
+        } else if text.starts_with(b"40{") {
+            replies.push(format!(r#"420["subscribe","{}"]"#, self.channel).into_bytes());
+        } else if text.starts_with(br#"430[{"ok":true"#) {
+            listener(Heard::Entered);
+        } else {
+            bail!("got {:?} in the handshake", String::from_utf8_lossy(text));
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, _: &[u8]) -> Vec<u8> {
+        Vec::new()
+    }
+}
+
+const TARGET: &str = "/socket.io/?EIO=4&transport=websocket";
+
 fn speaker(place: Place, asks: bool) -> Box<dyn Speaker> {
     let packets = Packets {
         room: place.room,
@@ -29,8 +75,7 @@ fn speaker(place: Place, asks: bool) -> Box<dyn Speaker> {
         questions: 0,
         entered: false,
     };
-    let target = "/socket.io/?EIO=4&transport=websocket";
-    Box::new(WebSocket::new(place.address, target.into(), packets))
+    Box::new(WebSocket::new(place.address, TARGET.into(), packets))
 }
 
 struct Packets {

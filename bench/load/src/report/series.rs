@@ -1,6 +1,6 @@
 //! All rounds of one server under one workload.
 
-use crate::round::{Connects, Delivery, Figures, Growth, Publishes, Return, Round, Spread, Stalled};
+use crate::round::{Allocations, Connects, Delivery, Figures, Growth, Publishes, Return, Round, Spread, Stalled};
 use crate::sequence::Faults;
 
 #[derive(Debug, Default)]
@@ -54,6 +54,13 @@ impl Series {
     pub(crate) fn connects(&self, figure: impl Fn(&Connects) -> f64) -> Option<Spread> {
         self.spread(|round| match &round.figures {
             Figures::Connects(connects) => Some(figure(connects)),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn allocations(&self, figure: impl Fn(&Allocations) -> f64) -> Option<Spread> {
+        self.spread(|round| match &round.figures {
+            Figures::Allocations(allocations) => Some(figure(allocations)),
             _ => None,
         })
     }
