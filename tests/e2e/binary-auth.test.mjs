@@ -169,7 +169,7 @@ describe("tokens", { concurrency: true }, () => {
     const ann = await enter(server, "ann", { claims: grants("room:fresh1", "room:fresh2") });
     await ann.ask("subscribe", ["room:fresh1", "room:fresh2", "open:fresh"]);
     const fresh = tokenOf("ann", { ...grants("room:fresh2"), info: { name: "Ann" } });
-    assert.deepEqual(await ann.ask("auth", fresh), { ok: true });
+    assert.deepEqual(await ann.ask("auth", fresh), { ok: true, ended: ["room:fresh1"] });
     for (const room of ["room:fresh1", "room:fresh2"]) await ann.ask("publish", room, "to", room);
     assert.deepEqual((await ann.sawEvent("to")).args[0], "room:fresh2");
     assert.equal((await ann.ask("subscribe", "room:fresh1")).code, "forbidden");

@@ -74,6 +74,28 @@ describe("SIGHUP", { concurrency: true }, () => {
       for (const client of [ann, plain, late, cid]) client.close();
     }));
 
+  test("gives channels that have subscribers their new pace", () =>
+    withFile({ rules: rule("game:*", "user") }, async (server, reload) => {
+      const ann = await Plain.enter(server, "ann");
+      await ann.subscribe("game:1");
+      await ann.publish("game:1", "move", { id: "a", at: 0 });
+      assert.ok((await ann.nextOf("event")).id);
+      await reload(config({ rules: rule("game:*", "user", 'conflate = { by = "data.id", every = "20ms" }') }), "was read again");
+      for (let at = 1; at <= 50; at += 1) await ann.publish("game:1", "move", { id: "a", at });
+      let last;
+      do last = await ann.nextOf("event");
+      while (last.data.at < 50);
+      assert.equal(last.id, undefined);
+      // Who comes while others are there gets the latest.
+      const late = [];
+      for (let n = 0; n < 8; n += 1) {
+        late.push(await Plain.enter(server, "bob"));
+        await late.at(-1).subscribe("game:1");
+        assert.equal((await late.at(-1).nextOf("event")).data.at, 50);
+      }
+      for (const client of [ann, ...late]) client.close();
+    }));
+
   test("of a wrong configuration changes nothing, and says what is wrong", () =>
     withFile({ rules: rule("a", "user") }, async (server, reload) => {
       const ann = await enter(server, "ann");

@@ -737,7 +737,8 @@ describe("life", { concurrency: true }, () => {
   test("`auth` also drops subscriptions no longer granted", async () => {
     const ann = await ws("ann", { claims: { channels: { subscribe: ["room:1", "room:2"], publish: ["room:*"] } } });
     await ann.subscribe(["room:1", "room:2"]);
-    await ann.result("auth", { token: tokenOf("ann", { channels: { subscribe: ["room:2"], publish: ["room:*"] } }) });
+    const renewed = await ann.result("auth", { token: tokenOf("ann", { channels: { subscribe: ["room:2"], publish: ["room:*"] } }) });
+    assert.deepEqual(renewed, { ended: ["room:1"] });
     await ann.publish("room:1", "unheard", 1);
     const { id } = await ann.publish("room:2", "heard", 1);
     assert.equal((await ann.nextOf("event")).id, id);

@@ -84,7 +84,7 @@ impl Access {
     pub(crate) fn check_client(&self, action: Action, channel: &str, client: &Client) -> Result<Decision> {
         let claims = client.claims();
         let checked = self.check(action, channel, claims.as_deref());
-        if checked.is_ok() || !client.granted().iter().any(|granted| **granted == *channel) {
+        if checked.is_ok() || !client.is_granted(channel) {
             return checked;
         }
         let Decision { presence, .. } = self.rules().decide(action, channel, claims.as_deref());
@@ -119,7 +119,15 @@ impl Access {
     /// `forbidden` when it may not; `unavailable` when the back end does not answer.
     pub(crate) async fn ask_to_subscribe(&self, client: &Client, channels: &[&str]) -> Result<()> {
         match (&self.hooks, &client.visit) {
-            (Some(hooks), Some(visit)) => hooks.may_subscribe(visit, client.claims().as_deref(), channels).await,
+            (Some(hooks), Some(visit)) => {
+                // What it was put into it was asked for once.
+                let asked_for: Vec<&str> = channels
+                    .iter()
+                    .copied()
+                    .filter(|channel| !client.is_granted(channel))
+                    .collect();
+                hooks.may_subscribe(visit, client.claims().as_deref(), &asked_for).await
+            }
             _ => Ok(()),
         }
     }
@@ -130,7 +138,7 @@ impl Access {
     /// As [`Access::ask_to_subscribe`].
     pub(crate) async fn ask_to_read(&self, client: &Client, channel: &str) -> Result<()> {
         match (&self.hooks, &client.visit) {
-            (Some(hooks), Some(visit)) if !client.subscriptions.lock().has(channel) => {
+            (Some(hooks), Some(visit)) if !client.subscriptions.lock().has(channel) && !client.is_granted(channel) => {
                 hooks.may_read(visit, client.claims().as_deref(), channel).await
             }
             _ => Ok(()),

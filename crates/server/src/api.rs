@@ -9,6 +9,7 @@ pub(crate) mod connections;
 pub(crate) mod history;
 mod inbox;
 pub(crate) mod keys;
+mod members;
 mod openapi;
 pub(crate) mod parameters;
 pub(crate) mod presence;
@@ -28,6 +29,7 @@ use tidings::{Code, Error, Io, Result};
 use crate::access::{Access, forbidden};
 use crate::client::{Client, Door};
 use crate::config::Config;
+use crate::members::Members;
 use crate::revocations::Revocations;
 use crate::rules::Action;
 use crate::swap::Swap;
@@ -51,6 +53,9 @@ pub(crate) struct Api {
     door: Arc<Door>,
     pub(crate) access: Arc<Access>,
     revocations: Arc<Revocations>,
+    members: Arc<Members>,
+    /// Held while one of them changes.
+    members_change: tokio::sync::Mutex<()>,
     /// The longest body of a publish.
     message_bytes: usize,
     /// Binary values of an event's data.
@@ -81,7 +86,7 @@ fn for_pages() -> [Endpoint; 3] {
 }
 
 /// The rest.
-fn for_back_ends() -> [Endpoint; 8] {
+fn for_back_ends() -> [Endpoint; 11] {
     [
         ("/api/v1/publish", post(publish::publish)),
         ("/api/v1/batch", post(batch::batch)),
@@ -89,6 +94,9 @@ fn for_back_ends() -> [Endpoint; 8] {
         ("/api/v1/channels/{channel}/presence", get(presence::presence)),
         ("/api/v1/users/{user}/connections", get(users::connections)),
         ("/api/v1/users/{user}/disconnect", post(users::disconnect)),
+        ("/api/v1/users/{user}/channels", get(members::channels)),
+        ("/api/v1/users/{user}/join", post(members::join)),
+        ("/api/v1/users/{user}/leave", post(members::leave)),
         ("/api/v1/tokens/{jti}/revoke", post(tokens::revoke)),
         (
             "/api/v1/connections/{connection}/disconnect",
@@ -110,6 +118,7 @@ impl Api {
         access: &Arc<Access>,
         keys: &Arc<Swap<ApiKeys>>,
         revocations: Arc<Revocations>,
+        members: Arc<Members>,
     ) -> Self {
         let or_none = |limit: usize| if limit == 0 { usize::MAX } else { limit };
         Self {
@@ -118,6 +127,8 @@ impl Api {
             door: Arc::clone(door),
             access: Arc::clone(access),
             revocations,
+            members,
+            members_change: tokio::sync::Mutex::default(),
             message_bytes: or_none(config.limits.message_bytes),
             attachments: or_none(config.limits.attachments),
         }
@@ -155,6 +166,9 @@ impl Api {
     async fn check_reader(&self, request: &Request<()>, claims: Option<&Claims>, channel: &str) -> Result<()> {
         if self.io.is_socket_id(channel) {
             return Err(forbidden(Action::History, channel));
+        }
+        if claims.is_some_and(|claims| self.members.hold(&claims.sub, channel)) {
+            return Ok(());
         }
         self.access.check(Action::History, channel, claims)?;
         match &self.access.hooks {

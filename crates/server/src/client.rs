@@ -17,6 +17,7 @@ pub(crate) use subscriptions::Subscriptions;
 
 use crate::access::Access;
 use crate::hooks::Visit;
+use crate::members::Members;
 use crate::rules::{Action, OWN_CHANNEL_PREFIX};
 use crate::token::Claims;
 
@@ -28,6 +29,7 @@ pub(crate) struct Client {
     pub(crate) subscriptions: Mutex<Subscriptions>,
     /// Its stay, where the back end is asked about it.
     pub(crate) visit: Option<Arc<Visit>>,
+    members: Arc<Members>,
 }
 
 /// Who a client is, by its token.
@@ -47,17 +49,39 @@ pub(crate) struct Credential {
 }
 
 impl Client {
-    fn new(user: Option<User>, visit: Option<Arc<Visit>>) -> Self {
+    fn new(user: Option<User>, visit: Option<Arc<Visit>>, members: Arc<Members>) -> Self {
         Self {
             user,
             subscriptions: Mutex::default(),
             visit,
+            members,
         }
     }
 
-    /// The channels that the back end put it into.
-    pub(crate) fn granted(&self) -> &[Arc<str>] {
-        self.visit.as_ref().map(|visit| visit.channels()).unwrap_or_default()
+    /// The channels that the back end put it into: when it came, or its user by the server API.
+    pub(crate) fn granted(&self) -> Vec<Arc<str>> {
+        let mut granted = self
+            .visit
+            .as_ref()
+            .map(|visit| visit.channels().to_vec())
+            .unwrap_or_default();
+        if let Some(user) = &self.user {
+            granted.extend(self.members.channels(&user.sub));
+        }
+        granted
+    }
+
+    /// Whether a channel is one of [`Client::granted`].
+    pub(crate) fn is_granted(&self, channel: &str) -> bool {
+        let by_visit = self
+            .visit
+            .as_ref()
+            .is_some_and(|visit| visit.channels().iter().any(|granted| **granted == *channel));
+        by_visit
+            || self
+                .user
+                .as_ref()
+                .is_some_and(|user| self.members.hold(&user.sub, channel))
     }
 
     /// What presence shows of it: what the back end says, else what its token does.
@@ -147,8 +171,10 @@ pub(crate) fn register(io: &Io, door: &Arc<Door>, access: &Arc<Access>) {
         if socket.recovered() {
             // It finds itself where it was, as far as the back end still lets it.
             returning::ask_again(&returning, &socket).await?;
+            returning::check_again(&returning, &socket);
         }
-        client.granted().iter().try_for_each(|channel| socket.try_join(channel))
+        let granted = client.granted();
+        granted.iter().try_for_each(|channel| socket.try_join(channel))
     });
     let entering = Arc::clone(access);
     io.on_connect(async move |socket: Socket<Client>| enter(&entering, &socket));
@@ -168,6 +194,7 @@ pub(crate) fn register(io: &Io, door: &Arc<Door>, access: &Arc<Access>) {
         }
         Ok(Grant::new().presence(decision.presence))
     });
+    io.first_channels(Client::granted);
     if access.hooks.is_some() {
         register_hooks(io, access);
     }
@@ -175,7 +202,6 @@ pub(crate) fn register(io: &Io, door: &Arc<Door>, access: &Arc<Access>) {
 
 /// What the back end has to do with clients that come without Socket.IO.
 fn register_hooks(io: &Io, access: &Arc<Access>) {
-    io.first_channels(|client: &Client| client.granted().to_vec());
     io.on_gone(async |client: Arc<Client>, reason| client.end_visit(reason));
     let access = Arc::clone(access);
     io.before_subscribe(async move |client: Arc<Client>, channels: Vec<Arc<str>>| {
@@ -195,21 +221,40 @@ fn enter(access: &Access, socket: &Socket<Client>) -> Result<()> {
         Some(user) => tracing::debug!(socket = socket.id(), user = &*user.sub, "a client is in"),
         None => tracing::debug!(socket = socket.id(), "an anonymous client is in"),
     }
-    let granted = client.granted().iter().map(|channel| &**channel);
+    let granted = client.granted();
+    let granted = granted.iter().map(|channel| &**channel);
     for channel in own.as_deref().into_iter().chain(granted) {
-        if !socket.is_in(channel) {
-            continue;
-        }
-        let claims = client.claims();
-        let decision = access.rules().decide(Action::Subscribe, channel, claims.as_deref());
-        let present = client.user.as_ref().filter(|_| decision.presence);
-        if client.subscriptions.lock().add_own(channel, present.is_some())
-            && let Some(user) = present
-        {
-            socket.io().presence().enter(channel, &user.sub, client.info())?;
+        if socket.is_in(channel) {
+            put_into(access, socket, channel)?;
         }
     }
     Ok(())
+}
+
+/// Notes a channel that a client was put into.
+pub(crate) fn put_into(access: &Access, socket: &Socket<Client>, channel: &str) -> Result<()> {
+    let client = socket.user();
+    let claims = client.claims();
+    let decision = access.rules().decide(Action::Subscribe, channel, claims.as_deref());
+    let present = client.user.as_ref().filter(|_| decision.presence);
+    if client.subscriptions.lock().add_own(channel, present.is_some())
+        && let Some(user) = present
+    {
+        socket.io().presence().enter(channel, &user.sub, client.info())?;
+    }
+    Ok(())
+}
+
+/// Nothing more comes to a client from a channel, and it is no more present in it.
+pub(crate) fn take_out_of(socket: &Socket<Client>, channel: &str) {
+    let client = socket.user();
+    let Some(was_present) = client.subscriptions.lock().remove(channel) else {
+        return;
+    };
+    socket.leave(channel);
+    if let Some(user) = client.user.as_ref().filter(|_| was_present) {
+        socket.io().presence().leave(channel, &user.sub);
+    }
 }
 
 /// Takes up the subscriptions of a session that its client has come back to. The library has asked whether each is still
@@ -217,10 +262,7 @@ fn enter(access: &Access, socket: &Socket<Client>) -> Result<()> {
 fn take_up(access: &Access, socket: &Socket<Client>) -> Result<()> {
     let client = socket.user();
     let own = client.user.as_ref().map(User::own_channel);
-    let is_asked_for = |room: &String| {
-        let is_granted = client.granted().iter().any(|granted| **granted == **room);
-        *room != socket.id() && Some(room) != own.as_ref() && !is_granted
-    };
+    let is_asked_for = |room: &String| *room != socket.id() && Some(room) != own.as_ref() && !client.is_granted(room);
     for channel in socket.rooms().into_iter().filter(is_asked_for) {
         let decision = access
             .rules()

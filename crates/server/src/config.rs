@@ -13,6 +13,7 @@ mod history;
 mod hooks;
 mod keys;
 mod limits;
+mod listen;
 mod network;
 mod on;
 mod origin;
@@ -36,6 +37,7 @@ pub(crate) use auth::Auth;
 pub(crate) use document::Environment;
 pub(crate) use given::Given;
 pub(crate) use limits::Limits;
+pub(crate) use listen::Listen;
 pub(crate) use network::Network;
 pub(crate) use origin::{is_loopback_host, is_loopback_origin};
 pub(crate) use problem::{ConfigError, Problem, Problems};
@@ -52,7 +54,7 @@ use secret::Places;
 use section::{Section, duration, parsed, text, texts};
 
 /// Where the server listens unless it is told otherwise.
-const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const LISTEN: Listen = Listen::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080));
 
 /// Where health is answered unless it is told otherwise.
 pub(crate) const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9080);
@@ -81,7 +83,7 @@ pub(crate) struct Config {
     /// Whether it is for trying out: loopback only, with a key of its own if none was given.
     pub(crate) dev: bool,
     /// Where clients connect.
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: Listen,
     /// How long clients have to leave before the server ends.
     pub(crate) drain: Duration,
     /// The origins that pass beside the own host, as browsers send them. With `dev`, [`is_loopback_origin`] passes too.
@@ -175,7 +177,9 @@ impl Config {
         let data_is_given = table.contains_key("data");
         let given = Given::of(&table);
         let mut top = Section::new("", &keys::TOP, table, problems);
-        let listen = top.read("listen", |node| loopback_if(dev, node, address(node)?));
+        let listen = top.read_placed("listen", |node| {
+            listen::loopback_if(dev, node, listen::listen(node, folder)?)
+        });
         let drain = top.read("drain", duration);
         let allowed_origins = top.read("allowed_origins", |node| origins(dev, node));
         let trusted_proxies = top.read("trusted_proxies", parsed);
@@ -201,7 +205,10 @@ impl Config {
         let mut section = Section::new("admin.", &keys::ADMIN, admin, problems);
         let admin_listen = section.read("listen", |node| match &node.value {
             Value::Text(text) if text == "off" => Ok(None),
-            _ => loopback_if(dev, node, address(node)?).map(Some),
+            _ => {
+                let address = listen::address(node)?;
+                listen::loopback_if(dev, node, Listen::Tcp(address)).map(|_| Some(address))
+            }
         });
         let console_password = section.read("password", |node| password::read(node, folder, &sources.environment));
         section.finish();
@@ -212,9 +219,19 @@ impl Config {
             environment: &sources.environment,
         };
         let on = on::read(on, problems);
+        let tls = tls::read(tls, folder, problems);
+        let listen = match listen {
+            Some((listen @ Listen::Unix(_), origin)) if tls.is_some() => {
+                let message =
+                    "`listen`: a Unix socket has no TLS, which the proxy in front of it speaks: leave `[tls]` out";
+                problems.push(Problem::new(origin, message.to_owned()));
+                listen
+            }
+            listen => listen.map_or(LISTEN, |(listen, _)| listen),
+        };
         Self {
             dev,
-            listen: listen.unwrap_or(LISTEN),
+            listen,
             drain: drain.unwrap_or(DRAIN),
             allowed_origins: allowed_origins.unwrap_or_default(),
             trusted_proxies: trusted_proxies.unwrap_or_default(),
@@ -228,7 +245,7 @@ impl Config {
             hooks: hooks::read(hooks, places, &on, problems),
             on,
             limits: Limits::read(limits, problems),
-            tls: tls::read(tls, folder, problems),
+            tls,
             given,
         }
     }
@@ -269,40 +286,6 @@ fn durability(node: &Node) -> Result<Durability, String> {
             "{node} given; it is \"process\" (what is answered survives the end of the process) or \"power\" (also a loss of power)"
         )),
     }
-}
-
-/// An IP address and a port.
-fn address(node: &Node) -> Result<SocketAddr, String> {
-    let text = match &node.value {
-        Value::Text(text) => text.as_str(),
-        _ => {
-            return Err(format!(
-                "{node} given; it is an address and a port in quotes, as in \"127.0.0.1:8080\""
-            ));
-        }
-    };
-    if text.starts_with("unix:") {
-        return Err(format!(
-            "{node}: `unix:` is not supported yet by this version; write an address and a port"
-        ));
-    }
-    let in_numbers = match text.strip_prefix("localhost:") {
-        Some(port) => format!("127.0.0.1:{port}"),
-        None => text.to_owned(),
-    };
-    in_numbers.parse().map_err(|_| {
-        format!("{node} is no address with a port; write one as in \"127.0.0.1:8080\", or \"0.0.0.0:8080\" for all of this machine's")
-    })
-}
-
-/// Refuses with `--dev` an address that others can reach: its rules and its token are for nobody else.
-fn loopback_if(dev: bool, node: &Node, address: SocketAddr) -> Result<SocketAddr, String> {
-    if dev && !address.ip().to_canonical().is_loopback() {
-        return Err(format!(
-            "{node} can be reached from elsewhere; with --dev only loopback is allowed, as in \"127.0.0.1:8080\""
-        ));
-    }
-    Ok(address)
 }
 
 fn origins(dev: bool, node: &Node) -> Result<Vec<String>, String> {

@@ -14,8 +14,10 @@ mod event_stream;
 mod events;
 mod health;
 mod hooks;
+mod journal;
 mod log;
 mod loopback;
+mod members;
 mod metrics;
 mod on;
 mod private_file;
@@ -29,6 +31,7 @@ mod setup;
 mod swap;
 mod template;
 mod token;
+mod unix_socket;
 mod url;
 
 use std::io::Write as _;

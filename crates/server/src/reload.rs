@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tidings::Io;
+
 use crate::access::Access;
 use crate::api::keys::ApiKeys;
 use crate::client::Door;
@@ -12,6 +14,7 @@ use crate::swap::Swap;
 
 /// The parts of a server that follow its configuration.
 pub(crate) struct Live {
+    pub(crate) io: Io,
     pub(crate) access: Arc<Access>,
     pub(crate) door: Arc<Door>,
     pub(crate) api_keys: Arc<Swap<ApiKeys>>,
@@ -51,6 +54,7 @@ impl Reload {
             }
         };
         self.live.access.follow(&config);
+        self.live.io.reconsider_channels();
         self.live.door.follow(&config);
         self.live
             .api_keys

@@ -2,8 +2,7 @@
 //! their `jti`. With `data` they are kept there, and hold after a restart too.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -11,10 +10,10 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use tidings::{Code, Error, Result};
 
-use crate::private_file;
+use crate::journal::Journal;
 use crate::token::Claims;
 
-/// The file in `data`: a line of JSON for each.
+/// The file in `data`: a line for each.
 const FILE: &str = "revocations.jsonl";
 
 /// How many there can be: at 100 bytes each some 100 MB.
@@ -28,7 +27,7 @@ const KEPT_S: u64 = 366 * 24 * 3_600;
 pub(crate) struct Revocations {
     state: RwLock<State>,
     /// Where they are kept.
-    file: Mutex<Option<Kept>>,
+    journal: Mutex<Option<Journal>>,
 }
 
 #[derive(Default)]
@@ -37,12 +36,6 @@ struct State {
     users: HashMap<Box<str>, u64>,
     /// When a token was revoked, by its `jti`.
     tokens: HashMap<Box<str>, u64>,
-}
-
-/// The file, and how long it is when whole.
-struct Kept {
-    file: File,
-    bytes: u64,
 }
 
 /// One, as it is kept.
@@ -62,32 +55,10 @@ impl Revocations {
     /// When the file can't be read or written.
     pub(crate) fn keep_in(&self, folder: &Path) -> io::Result<()> {
         let path = folder.join(FILE);
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(named(error)),
-        };
         let mut state = self.state.write();
-        for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
-            match serde_json::from_slice::<Line>(line) {
-                Ok(line) => state.add(&line),
-                Err(_) if line.is_empty() => {}
-                // Cut short by a crash: then it was not answered.
-                Err(error) => {
-                    tracing::warn!(file = %path.display(), line = number + 1, %error, "a revocation can't be read")
-                }
-            }
-        }
+        Journal::read(&path, |line: Line| state.add(&line))?;
         // Anew: nothing that was cut short may stand before what comes.
-        let mut whole = Vec::new();
-        for line in state.lines() {
-            write_line(&mut whole, &line)?;
-        }
-        private_file::write(&path, &whole).map_err(named)?;
-        let file = OpenOptions::new().append(true).open(&path).map_err(named)?;
-        let bytes = whole.len() as u64;
-        *self.file.lock() = Some(Kept { file, bytes });
+        *self.journal.lock() = Some(Journal::begin(&path, state.lines())?);
         Ok(())
     }
 
@@ -126,26 +97,12 @@ impl Revocations {
     fn revoke(&self, line: &Line) -> Result<()> {
         self.state.write().make_room_for(line)?;
         // Not under the lock of the state, which every connection asks.
-        let mut kept = self.file.lock();
-        let Some(kept) = &mut *kept else { return Ok(()) };
-        kept.append(line).map_err(|error| {
+        let mut journal = self.journal.lock();
+        let Some(journal) = &mut *journal else { return Ok(()) };
+        journal.append(line).map_err(|error| {
             tracing::error!(%error, "a revocation can't be kept");
             Error::coded(Code::Unavailable, "it holds now, but could not be kept: try again")
         })
-    }
-}
-
-impl Kept {
-    fn append(&mut self, line: &Line) -> io::Result<()> {
-        let mut bytes = Vec::new();
-        write_line(&mut bytes, line)?;
-        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
-        match written {
-            Ok(()) => self.bytes += bytes.len() as u64,
-            // Half a line must not stand before the next one. If that fails too, reading passes over both.
-            Err(_) => drop(self.file.set_len(self.bytes)),
-        }
-        written
     }
 }
 
@@ -191,12 +148,6 @@ impl State {
         });
         users.chain(tokens)
     }
-}
-
-fn write_line(out: &mut Vec<u8>, line: &Line) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, line)?;
-    out.push(b'\n');
-    Ok(())
 }
 
 fn now_s() -> u64 {

@@ -8,19 +8,19 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, anyhow, bail};
 use axum::{Router, middleware};
-use tidings::Io;
+use tidings::{Io, Listener};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::cli::{Exit, Failure, Serve};
-use crate::config::{ADMIN_LISTEN, Config, Environment, Sources};
+use crate::config::{ADMIN_LISTEN, Config, Environment, Listen, Sources};
 use crate::console::Settings;
 use crate::hooks::Hooks;
 use crate::reload::Reload;
 use crate::swap::Swap;
 use crate::token::{KeySet, NewToken, Source, sign};
-use crate::{api, console, demo, health, log, loopback, metrics, problem, setup};
+use crate::{api, console, demo, health, log, loopback, metrics, problem, setup, unix_socket};
 
 /// How long the token of `--dev` holds: for as long as anybody tries something out.
 const DEV_TOKEN: Duration = Duration::from_secs(30 * 24 * 3_600);
@@ -50,8 +50,7 @@ async fn run(config: &Config, sources: Sources) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     // Asks for the configuration to be read again.
     let mut hangup = signal(SignalKind::hangup()).context("signals can't be listened for")?;
-    let listener = listen(config.listen, "another address, with --listen or `listen`").await?;
-    let address = listener.local_addr()?;
+    let (listener, address) = listen_for_clients(&config.listen).await?;
     let admin = listen_for_admin(config).await?;
     let keys = follow_keys(config).await;
     let hooks = config.hooks.as_ref().map(Hooks::start).transpose();
@@ -83,7 +82,7 @@ async fn run(config: &Config, sources: Sources) -> anyhow::Result<()> {
         let _ = stopped.await;
     });
     let mut clients = tokio::spawn(clients.into_future());
-    announce(config, address)?;
+    announce(config, &address)?;
     tracing::info!(%address, "accepting connections");
 
     loop {
@@ -104,6 +103,9 @@ async fn run(config: &Config, sources: Sources) -> anyhow::Result<()> {
         drop(stop);
         tokio::join!(io.close().within(config.drain).into_future(), clients)
     };
+    if let Listen::Unix(path) = &address {
+        unix_socket::remove(path);
+    }
     let ended = async {
         let deadline = Instant::now() + config.drain;
         within(config.drain, drained).await;
@@ -157,7 +159,7 @@ fn app(config: &Config, routes: Router) -> Router {
     }
 }
 
-fn server(listener: TcpListener, app: Router, config: &Config) -> tidings::Serve {
+fn server(listener: impl Into<Listener>, app: Router, config: &Config) -> tidings::Serve {
     /// So many connections on which nothing is asked are left to an address beside those of its clients: who is over the limit
     /// is told so, for which it has to ask.
     const IDLE_MORE: usize = 256;
@@ -182,6 +184,23 @@ fn server(listener: TcpListener, app: Router, config: &Config) -> tidings::Serve
         server = server.trusted_proxy(network.address(), network.prefix_bits());
     }
     server
+}
+
+/// Where clients connect, and what they call it: with the port that was free.
+async fn listen_for_clients(wanted: &Listen) -> anyhow::Result<(Listener, Listen)> {
+    match wanted {
+        Listen::Tcp(address) => {
+            let listener = listen(*address, "another address, with --listen or `listen`").await?;
+            let address = Listen::Tcp(listener.local_addr()?);
+            Ok((listener.into(), address))
+        }
+        Listen::Unix(path) => {
+            let listener = unix_socket::listen(path).with_context(|| {
+                format!("{wanted} can't be listened on; choose another path, with --listen or `listen`")
+            })?;
+            Ok((listener.into(), wanted.clone()))
+        }
+    }
 }
 
 async fn listen(address: SocketAddr, remedy: &str) -> anyhow::Result<TcpListener> {
@@ -210,7 +229,7 @@ fn is_taken(error: &anyhow::Error) -> bool {
 }
 
 /// What scripts and people read from stdout. The last line says that connections are accepted.
-fn announce(config: &Config, address: SocketAddr) -> anyhow::Result<()> {
+fn announce(config: &Config, address: &Listen) -> anyhow::Result<()> {
     let mut lines = String::new();
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     if let Some(secret) = config.auth.secret.as_ref().filter(|_| config.dev) {
@@ -219,7 +238,10 @@ fn announce(config: &Config, address: SocketAddr) -> anyhow::Result<()> {
         let key = key.unwrap_or_default();
         lines += &format!("token {token}\napi-key {key}\ndemo {scheme}://{address}/demo/\n");
     }
-    lines += &format!("tidings ready {scheme}://{address}\n");
+    lines += &match address {
+        Listen::Tcp(address) => format!("tidings ready {scheme}://{address}\n"),
+        Listen::Unix(_) => format!("tidings ready {address}\n"),
+    };
     // Who closed stdout doesn't want to know.
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());

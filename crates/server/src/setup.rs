@@ -11,6 +11,7 @@ use crate::client::{self, Door};
 use crate::config::{Config, Limits};
 use crate::events;
 use crate::hooks::Hooks;
+use crate::members::Members;
 use crate::reload::Live;
 use crate::revocations::Revocations;
 use crate::rules::History;
@@ -28,7 +29,15 @@ pub(crate) fn server(
 ) -> anyhow::Result<(Io, Arc<Api>, Live)> {
     let access = Arc::new(Access::new(config, hooks.clone()));
     let revocations = Arc::new(Revocations::default());
-    let door = Arc::new(Door::new(config, keys, Arc::clone(&revocations), hooks.clone()));
+    let members = Arc::new(Members::default());
+    let door = Door::new(
+        config,
+        keys,
+        Arc::clone(&revocations),
+        Arc::clone(&members),
+        hooks.clone(),
+    );
+    let door = Arc::new(door);
     let limits = limits(&config.limits);
     let attachments_max = limits.attachments;
     let mut builder = Tidings::builder()
@@ -68,6 +77,7 @@ pub(crate) fn server(
     if let Some(folder) = &config.data {
         // Only now: the store has seen to it that nobody else uses the folder.
         revocations.keep_in(folder)?;
+        members.keep_in(folder)?;
     }
     client::register(&io, &door, &access);
     events::register(&io, attachments_max);
@@ -76,8 +86,13 @@ pub(crate) fn server(
         None => tracing::debug!(socket, %error, "an event was refused"),
     });
     let api_keys = Arc::new(Swap::new(ApiKeys::new(config.api.key.as_ref(), &config.api.keys)));
-    let api = Api::new(config, &io, &door, &access, &api_keys, revocations);
-    let live = Live { access, door, api_keys };
+    let api = Api::new(config, &io, &door, &access, &api_keys, revocations, members);
+    let live = Live {
+        io: io.clone(),
+        access,
+        door,
+        api_keys,
+    };
     Ok((io, Arc::new(api), live))
 }
 

@@ -8,12 +8,15 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use crate::access::Grant;
+use crate::channel::Channel;
 use crate::connection::{Connection, Key, Transport};
-use crate::shard::command::Command;
+use crate::plain::Granted;
+use crate::shard::command::{Action, Command};
 use crate::shard::{Farewell, Shard};
 use crate::socketio::io::Io;
 use crate::socketio::reason::Reason;
-use crate::socketio::socket::User;
+use crate::socketio::socket::{Socket, SocketInner, User};
 use crate::wire::Wire;
 
 /// The WebSocket close code for who was sent away (RFC 6455 section 7.4.2 leaves 4000 to 4999 to applications).
@@ -71,8 +74,20 @@ type Accepts = Arc<dyn Fn(&User) -> bool + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct Request {
     accepts: Accepts,
-    sends_away: bool,
+    deed: Deed,
     reply: mpsc::UnboundedSender<Vec<ConnectionInfo>>,
+}
+
+/// What is done with each of the connections.
+#[derive(Clone)]
+enum Deed {
+    /// It is looked at.
+    Show,
+    SendAway,
+    Join(Channel, Granted),
+    Leave(Channel, Arc<str>),
+    /// Its Socket.IO socket of the root namespace is told.
+    Sockets(mpsc::UnboundedSender<Arc<SocketInner>>),
 }
 
 impl fmt::Display for ConnectionId {
@@ -150,21 +165,69 @@ impl Io {
 impl Connections {
     /// What each of them is like, the oldest first.
     pub async fn list(self) -> Vec<ConnectionInfo> {
-        self.ask(false).await
+        self.ask(Deed::Show).await
     }
 
     /// Ends them, and says how many there were. A Socket.IO client is told with the packet that it does not come back after by
     /// itself, a plain WebSocket is closed with 4403, an event stream ends, a poll that waits is answered. Whether they may come
     /// back is for [`Io::auth`] to say.
     pub async fn disconnect(self) -> usize {
-        self.ask(true).await.len()
+        self.ask(Deed::SendAway).await.len()
     }
 
-    async fn ask(self, sends_away: bool) -> Vec<ConnectionInfo> {
+    /// Puts them into a channel from now on, and says how many there were: each socket of the root namespace as
+    /// [`Socket::join`](crate::Socket::join) does, plain WebSockets without counting it among what they asked for.
+    /// Event streams and polls are passed over, since they name their channels when they come, and would lose this one when they come
+    /// back. `grant` says whether plain WebSockets are shown in the channel's presence.
+    ///
+    /// ```no_run
+    /// # struct User { id: String }
+    /// # async fn run(io: tidings::Io) -> tidings::Result<()> {
+    /// io.connections(|user: &User| user.id == "ann").join("room:7", ()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `invalid_channel` for a name that no channel can have.
+    pub async fn join(self, channel: &str, grant: impl Into<Grant>) -> Result<usize, crate::Error> {
+        let deed = Deed::Join(Channel::room("/", channel)?, (Arc::from(channel), grant.into()));
+        let is_put =
+            |connection: &ConnectionInfo| !matches!(connection.kind, ConnectionKind::Sse | ConnectionKind::Poll);
+        Ok(self
+            .ask(deed)
+            .await
+            .iter()
+            .filter(|connection| is_put(connection))
+            .count())
+    }
+
+    /// Takes them out of a channel, whatever transport they speak and whoever put them into it, and says how many connections were
+    /// looked at. Whether they may come back is for [`Io::authorize`] to say.
+    ///
+    /// # Errors
+    /// As [`Connections::join`].
+    pub async fn leave(self, channel: &str) -> Result<usize, crate::Error> {
+        let deed = Deed::Leave(Channel::room("/", channel)?, Arc::from(channel));
+        Ok(self.ask(deed).await.len())
+    }
+
+    /// The Socket.IO sockets of the root namespace among them.
+    pub async fn sockets<U: Send + Sync + 'static>(self) -> Vec<Socket<U>> {
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        self.ask(Deed::Sockets(sender)).await;
+        let mut sockets = Vec::new();
+        while let Some(socket) = receiver.recv().await {
+            sockets.extend(Socket::of(&socket));
+        }
+        sockets
+    }
+
+    async fn ask(self, deed: Deed) -> Vec<ConnectionInfo> {
         let (reply, mut replies) = mpsc::unbounded_channel();
         let request = Request {
             accepts: self.accepts,
-            sends_away,
+            deed,
             reply,
         };
         self.io
@@ -188,7 +251,7 @@ impl fmt::Debug for Connections {
 }
 
 impl Shard {
-    /// Answers who is here, and sends them away where that is asked for.
+    /// Does what is asked with those that are here, and answers who they are.
     pub(crate) fn list_connections(&mut self, request: &Request) {
         let (now_unix, now_ms) = (SystemTime::now(), self.now_ms);
         let open = self.connections.iter_mut().filter(|connection| connection.is_open());
@@ -199,13 +262,63 @@ impl Shard {
                 connection.info(now_unix.checked_sub(age).unwrap_or(now_unix))
             })
             .collect();
-        if request.sends_away {
-            for connection in &found {
-                self.send_away(connection.id.0);
-            }
+        for connection in &found {
+            self.deal_with(connection, &request.deed, &request.accepts);
         }
         // Who asked may have gone.
         let _ = request.reply.send(found);
+    }
+
+    fn deal_with(&mut self, connection: &ConnectionInfo, deed: &Deed, accepts: &Accepts) {
+        let ConnectionInfo { id, kind, .. } = connection;
+        let index = id.0.index;
+        match (deed, kind) {
+            (Deed::Show, _) | (Deed::Join(..), ConnectionKind::Sse | ConnectionKind::Poll) => {}
+            (Deed::SendAway, _) => {
+                self.send_away(id.0);
+            }
+            (Deed::Join(_, granted), ConnectionKind::Websocket) => {
+                self.plain_subscribe(index, std::slice::from_ref(granted), true, None);
+            }
+            (Deed::Join(channel, _), _) => {
+                self.apply_to_user(index, accepts, &Action::Join(Arc::new([channel.clone()])))
+            }
+            // It is answered now, and what it asks next is checked: reading on, it would still read this channel.
+            (Deed::Leave(_, name), ConnectionKind::Poll) => {
+                if self.is_in(index, name) {
+                    self.end(index, Reason::ForcedClose, Farewell::Goodbye);
+                }
+            }
+            (Deed::Leave(_, name), ConnectionKind::Websocket | ConnectionKind::Sse) => {
+                self.plain_unsubscribe(index, name)
+            }
+            (Deed::Sockets(sender), _) => {
+                if let Some(socket) = self.socket_of_user(index, accepts) {
+                    // Who asked may have gone.
+                    let _ = sender.send(socket);
+                }
+            }
+            (Deed::Leave(channel, _), _) => {
+                self.apply_to_user(index, accepts, &Action::Leave(Arc::new([channel.clone()])))
+            }
+        }
+    }
+
+    /// Acts on a Socket.IO connection's socket of the root namespace, if that is a user's that is meant.
+    fn apply_to_user(&mut self, index: u32, accepts: &Accepts, action: &Action) {
+        if let Some(socket) = self.socket_of_user(index, accepts) {
+            self.apply(&socket, action);
+        }
+    }
+
+    fn socket_of_user(&mut self, index: u32, accepts: &Accepts) -> Option<Arc<SocketInner>> {
+        let member = self.at(index)?.client.member("/")?;
+        accepts(&member.socket.user).then(|| Arc::clone(&member.socket))
+    }
+
+    fn is_in(&mut self, index: u32, name: &str) -> bool {
+        let plain = self.at(index).and_then(|connection| connection.plain.as_ref());
+        plain.is_some_and(|plain| plain.channels.iter().any(|named| *named.name == *name))
     }
 
     /// Ends a connection for good, as far as its transport can say that. False when there is none.

@@ -96,7 +96,7 @@ pub use plain::history::{HistoryPage, HistoryQuery, Published};
 pub use plain::sse::Sse;
 pub use presence::{Presence, PresencePage, PresentUser};
 pub use refusals::Refused;
-pub use serve::{Serve, serve};
+pub use serve::{Listener, Serve, serve};
 #[cfg(feature = "tls")]
 pub use serve::{Tls, TlsError};
 pub use server::Counts;

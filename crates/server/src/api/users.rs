@@ -56,8 +56,7 @@ pub(super) async fn disconnect(
 
 /// Where a user is, the oldest connection first.
 pub(crate) async fn list(api: &Api, user: String) -> Vec<ConnectionInfo> {
-    let of_user = api.io.connections(move |client: &Client| client.is_of(&user));
-    of_user.list().await
+    of(api, user).list().await
 }
 
 /// Sends a user away, as a body says; `by` says in the log who did.
@@ -75,10 +74,14 @@ pub(crate) async fn send_away(api: &Api, by: &str, user: String, body: Body) -> 
     let connections = if revoke {
         api.revoke(move |revocations| revocations.revoke_user(&user)).await?
     } else {
-        let of_user = api.io.connections(move |client: &Client| client.is_of(&user));
-        of_user.disconnect().await
+        of(api, user).disconnect().await
     };
     Ok(SentAway { connections })
+}
+
+/// All connections of a user.
+pub(super) fn of(api: &Api, user: String) -> tidings::Connections {
+    api.io.connections(move |client: &Client| client.is_of(&user))
 }
 
 /// A user's name in the path.

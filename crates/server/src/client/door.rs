@@ -11,6 +11,7 @@ use super::seats::Seats;
 use super::{Client, Credential, User};
 use crate::config::Config;
 use crate::hooks::{Hooks, Visit};
+use crate::members::Members;
 use crate::revocations::Revocations;
 use crate::swap::Swap;
 use crate::token::{Claims, KeySet, Verifier};
@@ -22,6 +23,7 @@ pub(crate) struct Door {
     set: Option<Arc<KeySet>>,
     seats: Arc<Seats>,
     revocations: Arc<Revocations>,
+    members: Arc<Members>,
     /// The back end, which is asked too.
     hooks: Option<Arc<Hooks>>,
 }
@@ -48,6 +50,7 @@ impl Door {
         config: &Config,
         set: Option<Arc<KeySet>>,
         revocations: Arc<Revocations>,
+        members: Arc<Members>,
         hooks: Option<Arc<Hooks>>,
     ) -> Self {
         Self {
@@ -55,6 +58,7 @@ impl Door {
             set,
             seats: Arc::new(Seats::new(config.limits.connections_per_user)),
             revocations,
+            members,
             hooks,
         }
     }
@@ -75,7 +79,7 @@ impl Door {
             Some(hooks) => Some(visit(hooks, handshake, user.as_ref()).await?),
             None => None,
         };
-        Ok(Client::new(user, visit))
+        Ok(Client::new(user, visit, Arc::clone(&self.members)))
     }
 
     fn seat(&self, claims: Claims, handshake: &Handshake) -> Result<User> {

@@ -4,6 +4,7 @@ use tidings::{Code, Result, Socket};
 
 use super::Client;
 use crate::access::Access;
+use crate::rules::Action;
 
 /// Takes the client out of the rooms that the back end no longer lets it into.
 ///
@@ -22,6 +23,16 @@ pub(super) async fn ask_again(access: &Access, socket: &Socket<Client>) -> Resul
         }
     }
     Ok(())
+}
+
+/// The same of the rooms that it may no longer be in since they were looked at, as when its user was taken out meanwhile.
+pub(super) fn check_again(access: &Access, socket: &Socket<Client>) {
+    let client = socket.user();
+    for room in socket.rooms().into_iter().filter(|room| *room != socket.id()) {
+        if access.check_client(Action::Subscribe, &room, client).is_err() {
+            socket.leave(&room);
+        }
+    }
 }
 
 fn is_refused(outcome: Result<()>) -> Result<bool> {

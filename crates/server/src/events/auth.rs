@@ -3,25 +3,26 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use tidings::{Error, Io, Result, Socket, State};
+use tidings::{Error, Result, Socket, State};
 
 use super::arguments::Arguments;
-use super::unsubscribe::end_subscription;
 use crate::access::Access;
-use crate::client::{Client, Credential, Door};
+use crate::client::{Client, Credential, Door, take_out_of};
 use crate::rules::Action;
 
 /// The answer.
 #[derive(Serialize)]
 pub(super) struct Renewed {
     ok: bool,
+    /// Subscriptions that the new token does not grant.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ended: Vec<Box<str>>,
 }
 
 /// From now on the new token holds. Subscriptions that it does not grant end. One that is refused changes nothing: the old one
 /// holds until its end.
 pub(super) async fn auth(
     socket: Socket<Client>,
-    io: Io,
     State(access): State<Arc<Access>>,
     State(door): State<Arc<Door>>,
     mut arguments: Arguments,
@@ -38,11 +39,13 @@ pub(super) async fn auth(
     let end = claims.end();
     user.renew(Credential::of(claims)?);
     socket.expires_at(end);
-    let channels = client.subscriptions.lock().channels();
-    for channel in channels {
-        if access.check_client(Action::Subscribe, &channel, client).is_err() {
-            end_subscription(&socket, &io, &channel);
-        }
+    let channels = client.subscriptions.lock().channels().into_iter();
+    let mut ended: Vec<Box<str>> = channels
+        .filter(|channel| access.check_client(Action::Subscribe, channel, client).is_err())
+        .collect();
+    ended.sort_unstable();
+    for channel in &ended {
+        take_out_of(&socket, channel);
     }
-    Ok(Renewed { ok: true })
+    Ok(Renewed { ok: true, ended })
 }

@@ -96,9 +96,11 @@ fn handshake(server: &Server, opening: &Arc<crate::handshake::Opening>, auth: Op
 async fn first_channels(server: &Server, visitor: &Visitor) -> Vec<Granted> {
     let own = visitor.identity.as_ref().map(|identity| identity.own_channel());
     let mut granted: Vec<Granted> = Vec::new();
+    let mut known = HashSet::new();
     for name in own.into_iter().chain(server.access.first_channels(&visitor.user)) {
-        let is_known = granted.iter().any(|(known, _)| *known == name);
-        if !is_known && let Ok(grant) = server.authorize(visitor, Action::Subscribe, &name).await {
+        if known.insert(Arc::clone(&name))
+            && let Ok(grant) = server.authorize(visitor, Action::Subscribe, &name).await
+        {
             granted.push((name, grant));
         }
     }

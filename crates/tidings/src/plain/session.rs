@@ -268,12 +268,15 @@ impl Shard {
             return;
         }
         let index = key.index;
-        let is_first = connection.plain.as_ref().is_some_and(|plain| plain.visitor.is_none());
+        let visitor = connection.plain.as_ref().and_then(|plain| plain.visitor.as_ref());
+        let is_first = visitor.is_none();
+        let was_nobody = visitor.is_some_and(|visitor| visitor.id().is_none());
         let id = id.and_then(plain::RequestId::of_json);
         match outcome {
             Err(error) if is_first => self.refuse_session(index, id, &error),
             Err(error) => self.say_error(index, id, error.code(), error.message()),
             Ok(renewal) => {
+                let mut ended = Vec::new();
                 if is_first {
                     self.welcome(index, renewal.visitor, &renewal.own);
                 } else {
@@ -281,9 +284,18 @@ impl Shard {
                     for channel in &renewal.lost {
                         self.plain_unsubscribe(index, channel);
                     }
+                    ended.extend(renewal.lost.iter().map(|channel| &**channel));
+                    ended.sort_unstable();
+                    if was_nobody {
+                        self.plain_subscribe(index, &renewal.own, true, None);
+                    }
                 }
                 if let Some(id) = id {
-                    self.say(index, &plain::ok(id, "{}"));
+                    let result = match ended.is_empty() {
+                        true => "{}".to_owned(),
+                        false => serde_json::json!({ "ended": ended }).to_string(),
+                    };
+                    self.say(index, &plain::ok(id, &result));
                 }
             }
         }

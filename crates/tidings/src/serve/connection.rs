@@ -19,6 +19,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
+#[cfg(feature = "tls")]
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tower::ServiceExt as _;
@@ -26,7 +27,8 @@ use tower::ServiceExt as _;
 use super::body::{AnswerBody, RequestBody};
 use super::doors::Place;
 use super::flow::{Connection, Count, Counted, Failure, Flow, Watched};
-use super::stream::{Protocol, Stream, Tcp};
+use super::listener::Accepted;
+use super::stream::{Protocol, Socket, Stream};
 use super::takeover::{Slot, Taken, UnderHyper};
 use crate::transport::link::NewLink;
 
@@ -51,6 +53,10 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// In a request's extensions: it came over TLS that ended here.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Secure;
+
+/// In a request's extensions: it came over a Unix socket, from a proxy on this machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Local;
 
 /// What all connections of a server have in common.
 pub(super) struct Settings {
@@ -81,22 +87,22 @@ enum NotOpened {
 
 /// Serves a connection until it ends, or until `stopped` and what was under way then has ended. `_alive` is held for as long.
 pub(super) async fn run(
-    stream: TcpStream,
-    address: SocketAddr,
+    accepted: Accepted,
     place: Place,
     settings: Arc<Settings>,
     mut stopped: watch::Receiver<()>,
     _alive: mpsc::Sender<()>,
 ) {
     let flow = Flow::new(place);
+    let address = accepted.address();
     let opened = tokio::select! {
-        opened = Box::pin(open(stream, &flow, &settings)) => opened,
+        opened = Box::pin(open(accepted, &flow, &settings)) => opened,
         _ = stopped.changed() => return, // nothing has been asked
     };
     let opened = match opened {
         Ok(opened) => opened,
         Err(error) => {
-            tracing::debug!(%error, %address, "a connection ended before a request");
+            tracing::debug!(%error, ?address, "a connection ended before a request");
             return;
         }
     };
@@ -113,13 +119,14 @@ pub(super) async fn run(
     // What came of it may know the flow for longer.
     client.flow.give_up_place();
     if let Err(error) = ended {
-        tracing::debug!(%error, %address, "an HTTP connection ended");
+        tracing::debug!(%error, ?address, "an HTTP connection ended");
     }
 }
 
 /// Who is at the other end, and what is known of it.
 struct Client {
-    address: SocketAddr,
+    /// None on a Unix socket.
+    address: Option<SocketAddr>,
     is_secure: bool,
     flow: Arc<Flow>,
     settings: Arc<Settings>,
@@ -237,10 +244,13 @@ struct Opened {
 }
 
 /// Up to where it is known what the client speaks.
-async fn open(stream: TcpStream, flow: &Arc<Flow>, settings: &Settings) -> Result<Opened, NotOpened> {
+async fn open(accepted: Accepted, flow: &Arc<Flow>, settings: &Settings) -> Result<Opened, NotOpened> {
     let opening = async {
-        let tcp = Tcp::new(stream, flow);
-        let (mut stream, is_secure) = secure(tcp, settings).await?;
+        let (mut stream, is_secure) = match accepted {
+            Accepted::Tcp(stream, _) => secure(Socket::new(stream, flow), settings).await?,
+            #[cfg(unix)]
+            Accepted::Unix(stream) => (Stream::boxed(Socket::new(stream, flow)), false),
+        };
         match stream.protocol().await? {
             Protocol::Tls => Err(NotOpened::Tls),
             protocol => Ok(Opened {
@@ -256,13 +266,13 @@ async fn open(stream: TcpStream, flow: &Arc<Flow>, settings: &Settings) -> Resul
 }
 
 #[cfg(not(feature = "tls"))]
-async fn secure(tcp: Tcp, _: &Settings) -> Result<(Stream, bool), NotOpened> {
+async fn secure(tcp: Socket, _: &Settings) -> Result<(Stream, bool), NotOpened> {
     Ok((Stream::tcp(tcp), false))
 }
 
 /// TLS, where the server has it.
 #[cfg(feature = "tls")]
-async fn secure(mut tcp: Tcp, settings: &Settings) -> Result<(Stream, bool), NotOpened> {
+async fn secure(mut tcp: Socket, settings: &Settings) -> Result<(Stream, bool), NotOpened> {
     use super::stream::TLS_RECORD;
 
     let Some(tls) = &settings.tls else {
@@ -319,7 +329,11 @@ impl Client {
             let under_way = Counted::new(&flow, Count::Request);
             let mut request = incoming.map(|body| Body::new(RequestBody::new(body, &flow, stall_timeout)));
             name_host(&mut request);
-            request.extensions_mut().insert(ConnectInfo(address));
+            if let Some(address) = address {
+                request.extensions_mut().insert(ConnectInfo(address));
+            } else {
+                request.extensions_mut().insert(Local);
+            }
             if is_secure {
                 request.extensions_mut().insert(Secure);
             }

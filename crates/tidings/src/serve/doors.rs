@@ -1,7 +1,7 @@
 //! How many connections an address may have that ask for nothing: in the TLS handshake, before a request's head, kept alive
 //! after an answer. Those of clients are counted elsewhere, by who they are; these cost a descriptor each all the same.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,11 +39,12 @@ impl Doors {
         })
     }
 
-    /// A place for a connection that has just come; none where its address has too many.
-    pub(crate) fn come(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let party = network::party(address);
-        let counts = self.max > 0 && !self.trusted.hold(address);
-        if counts {
+    /// A place for a connection that has just come; none where its address has too many. Who has no address is on this machine,
+    /// and not counted.
+    pub(crate) fn come(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Place> {
+        let counted = address.filter(|address| self.max > 0 && !self.trusted.hold(*address));
+        let party = counted.map(network::party);
+        if let (Some(address), Some(party)) = (counted, party) {
             let mut waiting = self.waiting.lock();
             let count = waiting.by_party.entry(party).or_insert(0);
             if *count >= self.max {
@@ -54,8 +55,8 @@ impl Doors {
         }
         Some(Place {
             doors: Arc::clone(self),
-            party,
-            state: Mutex::new(if counts { State::Waiting } else { State::Gone }),
+            party: party.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            state: Mutex::new(party.map_or(State::Gone, |_| State::Waiting)),
         })
     }
 
@@ -160,7 +161,7 @@ mod tests {
         trusted.push([10, 9, 0, 0].into(), 16);
         let doors = Doors::new(2, trusted);
         let address = |text: &str| text.parse::<IpAddr>().expect("an address");
-        let come = |text: &str| doors.come(address(text));
+        let come = |text: &str| doors.come(Some(address(text)));
         let one = come("10.0.0.1").expect("a place");
         let two = come("::ffff:10.0.0.1").expect("a place");
         assert!(come("10.0.0.1").is_none());
@@ -190,8 +191,8 @@ mod tests {
     #[test]
     fn zero_is_no_limit() {
         let doors = Doors::new(0, Networks::default());
-        let all: Vec<_> = (0..10).map(|_| doors.come([10, 0, 0, 1].into())).collect();
-        assert!(all.iter().all(Option::is_some));
+        let all: Vec<_> = (0..10).map(|_| doors.come(Some([10, 0, 0, 1].into()))).collect();
+        assert!(all.iter().all(Option::is_some) && doors.come(None).is_some());
         assert!(doors.waiting.lock().by_party.is_empty());
     }
 }

@@ -28,10 +28,10 @@ pub(crate) const TLS_RECORD: u8 = 22;
 
 pub(crate) enum Stream {
     Tcp {
-        tcp: Tcp,
+        tcp: Socket,
         early: Bytes,
     },
-    #[cfg(feature = "tls")]
+    /// TLS, or a Unix socket.
     Boxed {
         stream: Box<dyn crate::transport::link::Stream>,
         early: Bytes,
@@ -51,21 +51,20 @@ macro_rules! inner {
     ($self:ident, $stream:ident => $call:expr) => {
         match &mut *$self {
             Stream::Tcp { tcp: $stream, .. } => $call,
-            #[cfg(feature = "tls")]
             Stream::Boxed { stream: $stream, .. } => $call,
         }
     };
 }
 
 impl Stream {
-    pub(crate) fn tcp(tcp: Tcp) -> Self {
+    pub(crate) fn tcp(tcp: Socket) -> Self {
         Stream::Tcp {
             tcp,
             early: Bytes::new(),
         }
     }
 
-    #[cfg(feature = "tls")]
+    #[cfg(any(feature = "tls", unix))]
     pub(crate) fn boxed(stream: impl crate::transport::link::Stream + 'static) -> Self {
         Stream::Boxed {
             stream: Box::new(stream),
@@ -112,7 +111,6 @@ impl Stream {
     fn early(&mut self) -> &mut Bytes {
         match self {
             Stream::Tcp { early, .. } => early,
-            #[cfg(feature = "tls")]
             Stream::Boxed { early, .. } => early,
         }
     }
@@ -147,7 +145,6 @@ impl Stream {
                 let stream = tcp.stream.into_std().ok()?;
                 Some(NewLink::new(NewStream::Tcp(stream), joined(read, early)))
             }
-            #[cfg(feature = "tls")]
             Stream::Boxed { stream, early } => Some(NewLink::new(NewStream::Boxed(stream), joined(read, early))),
         }
     }
@@ -193,7 +190,6 @@ impl AsyncWrite for Stream {
     fn is_write_vectored(&self) -> bool {
         match self {
             Stream::Tcp { tcp, .. } => tcp.is_write_vectored(),
-            #[cfg(feature = "tls")]
             Stream::Boxed { stream, .. } => stream.is_write_vectored(),
         }
     }
@@ -207,15 +203,15 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// A TCP socket that tells the [`Flow`] when the client takes no more.
-pub(crate) struct Tcp {
-    stream: TcpStream,
+/// A socket, of TCP if nothing else is said, that tells the [`Flow`] when the client takes no more.
+pub(crate) struct Socket<S = TcpStream> {
+    stream: S,
     flow: Arc<Flow>,
     blocked: Option<Counted>,
 }
 
-impl Tcp {
-    pub(crate) fn new(stream: TcpStream, flow: &Arc<Flow>) -> Self {
+impl<S> Socket<S> {
+    pub(crate) fn new(stream: S, flow: &Arc<Flow>) -> Self {
         Self {
             stream,
             flow: Arc::clone(flow),
@@ -224,7 +220,7 @@ impl Tcp {
     }
 
     #[cfg(feature = "tls")]
-    pub(crate) fn bare(&mut self) -> &mut TcpStream {
+    pub(crate) fn bare(&mut self) -> &mut S {
         &mut self.stream
     }
 
@@ -240,13 +236,13 @@ impl Tcp {
     }
 }
 
-impl AsyncRead for Tcp {
+impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
-impl AsyncWrite for Tcp {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.note(written)

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, InconsistentKeys, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
-use super::stream::Tcp;
+use super::stream::Socket;
 
 /// The certificate with which [`Serve::tls`](super::Serve::tls) speaks HTTPS: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by
 /// ALPN. With the feature `tls`. Cheap to clone; clones share the certificate.
@@ -64,7 +64,7 @@ impl Tls {
         Ok(())
     }
 
-    pub(super) async fn accept(&self, tcp: Tcp) -> io::Result<TlsStream<Tcp>> {
+    pub(super) async fn accept(&self, tcp: Socket) -> io::Result<TlsStream<Socket>> {
         TlsAcceptor::from(Arc::clone(&self.config)).accept(tcp).await
     }
 }

@@ -74,7 +74,7 @@ impl Channels {
         }
         let channel = self.entries.insert(Entry {
             name: name.clone(),
-            is_conflated: server.pacer.as_ref().is_some_and(|pacer| pacer.is_conflated(name)),
+            is_conflated: is_conflated(name, server),
             slow: server.slow(name),
             subscribers: SmallVec::new(),
         });
@@ -85,7 +85,19 @@ impl Channels {
     }
 }
 
+fn is_conflated(name: &Channel, server: &Server) -> bool {
+    server.pacer.as_ref().is_some_and(|pacer| pacer.is_conflated(name))
+}
+
 impl Shard {
+    /// Asks again what the application says of each channel that has subscribers.
+    pub(super) fn reconsider_channels(&mut self) {
+        for (_, entry) in &mut self.channels.entries {
+            entry.is_conflated = is_conflated(&entry.name, &self.server);
+            entry.slow = self.server.slow(&entry.name);
+        }
+    }
+
     /// Subscribes a connection, for one of its sockets, to what comes after `self.position`.
     pub(crate) fn subscribe(&mut self, index: u32, member: u32, name: &Channel) {
         let joined_at = self.position;

@@ -219,6 +219,8 @@ pub(crate) enum Command {
         ticket: u32,
         outcome: Result<(Vec<Cursor>, Page)>,
     },
+    /// What the application says of channels may have changed.
+    Reconsider,
     /// Ends every connection of this wave, of so many; with one wave all of them.
     CloseWave { wave: u32, of: u32 },
     /// Ends every connection, then the shard's thread.

@@ -137,6 +137,7 @@ impl Shard {
             Command::SendAway { key, reply } => drop(reply.send(self.send_away(key))),
             Command::Renew { socket, expires_at } => self.renew(&socket, expires_at),
             Command::Page { key, ticket, outcome } => self.page_came(key, ticket, outcome),
+            Command::Reconsider => self.reconsider_channels(),
             Command::CloseWave { wave, of } => self.close_wave(wave, of),
             Command::Stop => {
                 self.close_wave(0, 1);
@@ -168,7 +169,7 @@ impl Shard {
         }
     }
 
-    fn apply(&mut self, socket: &Arc<SocketInner>, action: &Action) {
+    pub(crate) fn apply(&mut self, socket: &Arc<SocketInner>, action: &Action) {
         match action {
             Action::Join(channels) => {
                 for channel in channels.iter() {

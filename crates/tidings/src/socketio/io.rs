@@ -19,6 +19,7 @@ use crate::error::{Code, Error, Result};
 use crate::handshake::Handshake;
 use crate::plain::history::HistoryQuery;
 use crate::server::{Counts, Server};
+use crate::shard::command::Command;
 
 /// A server, seen from one namespace (`/` unless [`Io::of`] says another). Cheap to clone: it goes into an axum state, a timer,
 /// a handler.
@@ -264,6 +265,16 @@ impl Io {
     /// that lets clients name rooms refuses it.
     pub fn is_socket_id(&self, name: &str) -> bool {
         self.server.socket_ids.is_one(name)
+    }
+
+    /// Asks [`Builder::pacing`](crate::Builder::pacing) and [`Builder::slow`](crate::Builder::slow) again about channels that have
+    /// subscribers, of which they were asked when the first came. For applications whose answers change while they run. What was
+    /// held by a pace goes through.
+    pub fn reconsider_channels(&self) {
+        if let Some(pacer) = &self.server.pacer {
+            pacer.let_go(&self.server.hub);
+        }
+        self.server.hub.send_all(|| Command::Reconsider);
     }
 
     /// Whether [`Io::close`] has begun.

@@ -26,7 +26,7 @@ use crate::handshake::Opening;
 use crate::hub::{Hub, Permit};
 use crate::origin;
 use crate::random::RandomId;
-use crate::serve::{Secure, Waiting};
+use crate::serve::{Local, Secure, Waiting};
 use crate::server::Server;
 use crate::shard::command::Command;
 
@@ -433,17 +433,18 @@ pub(crate) fn is_secure<B>(request: &http::Request<B>) -> bool {
 
 // Addresses
 
-/// The peer's address, or what trusted proxies say it is: the last address that is none of theirs.
+/// The peer's address, or what trusted proxies say it is: the last address that is none of theirs. Who comes over a Unix socket is
+/// such a proxy, without an address.
 pub(crate) fn client_address<B>(server: &Server, request: &http::Request<B>) -> Option<IpAddr> {
-    let peer = request
-        .extensions()
-        .get::<ConnectInfo<SocketAddr>>()?
-        .0
-        .ip()
-        .to_canonical();
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map(|peer| peer.0.ip().to_canonical());
     let trusted = &server.config.trusted_proxies;
-    if !trusted.hold(peer) {
-        return Some(peer);
+    let is_proxy = match peer {
+        Some(peer) => trusted.hold(peer),
+        None => request.extensions().get::<Local>().is_some(),
+    };
+    if !is_proxy {
+        return peer;
     }
     let forwarded = request
         .headers()
@@ -454,10 +455,11 @@ pub(crate) fn client_address<B>(server: &Server, request: &http::Request<B>) -> 
     let mut address = peer;
     for hop in hops.iter().rev() {
         let Ok(hop) = hop.parse::<IpAddr>() else { break };
-        address = hop.to_canonical();
-        if !trusted.hold(address) {
+        let hop = hop.to_canonical();
+        address = Some(hop);
+        if !trusted.hold(hop) {
             break;
         }
     }
-    Some(address)
+    address
 }

@@ -18,6 +18,9 @@ pub(super) fn paths(facts: &Facts<'_>) -> Value {
         "/api/v1/channels/{channel}/presence": { "get": presence(facts), "parameters": [path("channel", "Channel")] },
         "/api/v1/users/{user}/connections": { "get": connections(facts), "parameters": [path("user", "User")] },
         "/api/v1/users/{user}/disconnect": { "post": disconnect_user(facts), "parameters": [path("user", "User")] },
+        "/api/v1/users/{user}/channels": { "get": joined(facts), "parameters": [path("user", "User")] },
+        "/api/v1/users/{user}/join": { "post": join(facts), "parameters": [path("user", "User")] },
+        "/api/v1/users/{user}/leave": { "post": leave(facts), "parameters": [path("user", "User")] },
         "/api/v1/users/{user}/read": { "post": read(facts), "parameters": [path("user", "User")] },
         "/api/v1/users/{user}/unread": { "get": unread(facts), "parameters": [path("user", "User")] },
         "/api/v1/tokens/{jti}/revoke": { "post": revoke(facts), "parameters": [path("jti", "TokenId")] },
@@ -146,6 +149,57 @@ fn disconnect_user(facts: &Facts<'_>) -> Value {
             Code::TooLarge,
             Code::Unavailable,
             Code::StoreFull,
+        ]),
+    })
+}
+
+fn joined(facts: &Facts<'_>) -> Value {
+    json!({
+        "operationId": "listJoined",
+        "tags": ["users"],
+        "summary": "The channels that a user was put into, in the order of their names",
+        "security": [{ "apiKey": ["admin"] }],
+        "responses": for_keys(facts, "Joined", &[Code::BadRequest, Code::Forbidden]),
+    })
+}
+
+fn join(facts: &Facts<'_>) -> Value {
+    json!({
+        "operationId": "join",
+        "tags": ["users"],
+        "summary": "Put a user into a channel, whatever the rules say",
+        "description": "On all connections of Socket.IO and `/ws`, and those to come, until `leave`; on event streams and polls the user may \
+            name it.",
+        "security": [{ "apiKey": ["admin"] }],
+        "requestBody": body("Membership", true),
+        "responses": for_keys(facts, "Reached", &[
+            Code::BadRequest,
+            Code::Forbidden,
+            Code::InvalidJson,
+            Code::InvalidChannel,
+            Code::TooManyChannels,
+            Code::TooLarge,
+            Code::Unavailable,
+            Code::StoreFull,
+        ]),
+    })
+}
+
+fn leave(facts: &Facts<'_>) -> Value {
+    json!({
+        "operationId": "leave",
+        "tags": ["users"],
+        "summary": "Take a user out of a channel, on all connections",
+        "description": "Also where it came in by itself; whether it may come back is for the rules to say.",
+        "security": [{ "apiKey": ["admin"] }],
+        "requestBody": body("Membership", true),
+        "responses": for_keys(facts, "Reached", &[
+            Code::BadRequest,
+            Code::Forbidden,
+            Code::InvalidJson,
+            Code::InvalidChannel,
+            Code::TooLarge,
+            Code::Unavailable,
         ]),
     })
 }

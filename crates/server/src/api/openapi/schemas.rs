@@ -7,7 +7,8 @@ use super::Facts;
 use crate::api::batch::{EVENTS_MAX, MESSAGES_MAX};
 use crate::api::publish::CHANNELS_MAX;
 use crate::api::tokens::JTI_BYTES_MAX;
-use crate::api::{inbox, users};
+use crate::api::{inbox, members, users};
+use crate::members::CHANNELS_MAX as JOINED_MAX;
 use crate::token::USER_BYTES_MAX;
 
 /// No control characters, C0 and C1.
@@ -189,6 +190,25 @@ pub(super) fn schemas(facts: &Facts<'_>) -> Value {
             "type": "object",
             "required": ["connections"],
             "properties": { "connections": { "type": "integer", "minimum": 0, "description": "How many there were." } },
+        },
+        "Membership": {
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["channel"],
+            "properties": { "channel": reference("Channel") },
+            "description": at_most("The body has", Some(members::BODY_BYTES_MAX), "bytes"),
+        },
+        "Reached": {
+            "type": "object",
+            "required": ["connections"],
+            "properties": { "connections": { "type": "integer", "minimum": 0, "description": "The user's connections that it has reached." } },
+        },
+        "Joined": {
+            "type": "object",
+            "required": ["channels"],
+            "properties": {
+                "channels": { "type": "array", "items": reference("Channel"), "maxItems": JOINED_MAX },
+            },
         },
         "Mark": {
             "type": "object",

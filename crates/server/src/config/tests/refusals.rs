@@ -27,10 +27,17 @@ fn what_comes_with_later_versions_is_refused() {
         &sources(),
         &[&["/etc/tidings.toml:2: ", "`broker` is not supported yet by this version"]],
     );
-    check_line(
-        "listen = \"unix:/run/tidings\"",
-        &["`listen`", "`unix:` is not supported yet by this version"],
-    );
+}
+
+#[test]
+fn a_unix_socket_has_a_path_that_fits_and_no_tls() {
+    check_line("listen = \"unix:\"", &["`listen`", "names no socket"]);
+    check_line("listen = \"unix:/\"", &["`listen`", "names no socket"]);
+    let long = format!("listen = \"unix:/{}\"", "x".repeat(107));
+    check_line(&long, &["`listen`", "107 bytes at the most"]);
+    check_line("listen = \"unix:run/\"", &["`listen`", "names no socket"]);
+    let admin = "admin.listen = \"unix:/run/admin\"";
+    check_line(admin, &["`admin.listen`", "no address with a port"]);
 }
 
 #[test]
@@ -231,6 +238,7 @@ fn dev_is_for_this_machine_alone() {
         ("listen = \"0.0.0.0:8080\"", "`listen`"),
         ("listen = \"[::]:8080\"", "`listen`"),
         ("listen = \"192.168.1.2:8080\"", "`listen`"),
+        ("listen = \"unix:/run/tidings.sock\"", "`listen`"),
         ("admin.listen = \"0.0.0.0:9080\"", "`admin.listen`"),
         ("allowed_origins = [\"https://app.example\"]", "`allowed_origins`"),
     ] {

@@ -188,7 +188,7 @@ fn dev_has_a_key_of_its_own_and_its_rules() {
     assert_eq!(one.rules.history("room:1").unwrap().keep, Some(1_000));
     assert_eq!(one.rules, Rules::dev());
     assert!(one.allowed_origins.is_empty());
-    assert!(one.listen.ip().is_loopback());
+    assert_eq!(one.listen.to_string(), "127.0.0.1:8080");
 
     let text = format!(
         "allowed_origins = [\"http://localhost:3000\"]\n[auth]\n{KEY}[[channels]]\nmatch = \"a\"\nsubscribe = \"anyone\""
@@ -240,6 +240,11 @@ fn certificate_and_key_are_read_from_where_the_file_is() {
     ] {
         check(&with(tls), &sources, &[parts]);
     }
+    let unix = format!(
+        "listen = \"unix:a.sock\"\n{}",
+        with("cert = \"cert.pem\"\nkey = \"key.pem\"")
+    );
+    check(&unix, &sources, &[&[":1: `listen`", "a Unix socket has no TLS"]]);
     std::fs::remove_dir_all(&folder).unwrap();
 }
 

@@ -296,7 +296,10 @@ fn the_environment_wins_over_the_file_and_the_flag_over_both() {
     };
     let text = "listen = \"127.0.0.1:1\"\n[limits]\nconnections = 1\nattachments = 3\n";
     let config = good(text, &with(environment()));
-    assert_eq!((config.listen.port(), config.admin_listen), (2, None));
+    assert_eq!(
+        (config.listen.to_string().as_str(), config.admin_listen),
+        ("127.0.0.1:2", None)
+    );
     assert_eq!((config.limits.connections, config.limits.attachments), (7, 3));
     assert_eq!(
         (config.limits.session, config.drain),
@@ -308,7 +311,7 @@ fn the_environment_wins_over_the_file_and_the_flag_over_both() {
         listen: Some("127.0.0.1:3".to_owned()),
         ..with(environment())
     };
-    assert_eq!(good(text, &flagged).listen.port(), 3);
+    assert_eq!(good(text, &flagged).listen.to_string(), "127.0.0.1:3");
 }
 
 #[test]
@@ -438,4 +441,22 @@ fn the_verifier_checks_what_is_configured() {
         ..token
     };
     assert_eq!(verifier.verify_at(&sign(aimed), now).unwrap().sub, "ann");
+}
+
+#[test]
+fn a_unix_socket_lies_beside_the_file_unless_it_is_named_elsewhere() {
+    for (name, path) in [
+        ("unix:tidings.sock", "/etc/tidings.sock"),
+        ("unix:/run/t.sock", "/run/t.sock"),
+    ] {
+        let config = good(&format!("auth.anonymous = true\nlisten = {name:?}"), &sources());
+        assert_eq!(config.listen, Listen::Unix(PathBuf::from(path)));
+        assert_eq!(config.listen.to_string(), format!("unix:{path}"));
+    }
+    let flagged = Sources {
+        listen: Some("unix:here.sock".to_owned()),
+        ..sources()
+    };
+    let config = good("auth.anonymous = true", &flagged);
+    assert_eq!(config.listen, Listen::Unix(PathBuf::from("here.sock")));
 }
