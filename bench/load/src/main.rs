@@ -115,10 +115,11 @@ fn measure(options: &Options) -> Vec<Vec<Series>> {
                     continue;
                 }
                 eprint!("round {} {} {}: ", round + 1, workload.name, contender.name);
+                let number = round;
                 match run(options, contender, workload) {
                     Ok(round) => {
                         eprintln!("{}", report::progress(&round));
-                        series.push(round);
+                        series.push(number, round);
                     }
                     Err(error) => {
                         eprintln!("failed: {error:#}");

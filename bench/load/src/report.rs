@@ -357,10 +357,9 @@ mod tests {
     use crate::server::CONTENDERS;
     use crate::workload::WORKLOADS;
 
-    /// One quiet round.
-    fn series(per_cpu_second: f64, events_per_read: f64) -> Series {
-        let mut series = Series::default();
-        series.push(Round {
+    /// A quiet one.
+    fn round(per_cpu_second: f64, events_per_read: f64) -> Round {
+        Round {
             figures: Figures::Delivery(Delivery {
                 per_cpu_second,
                 per_second: 1.0,
@@ -373,8 +372,19 @@ mod tests {
             server_core_foreign: 0.0,
             load_delay: 0.0,
             faults: Faults::default(),
-        });
+        }
+    }
+
+    fn series_of(rounds: impl IntoIterator<Item = Round>) -> Series {
+        let mut series = Series::default();
+        for (number, round) in rounds.into_iter().enumerate() {
+            series.push(number, round);
+        }
         series
+    }
+
+    fn series(per_cpu_second: f64, events_per_read: f64) -> Series {
+        series_of([round(per_cpu_second, events_per_read)])
     }
 
     #[test]
@@ -405,6 +415,23 @@ mod tests {
         assert!(
             text.contains("| tidings-sse | 1200 (1200–1200) | 6.00 | 1.20 | 4.00 | 0.75 | 1.00 "),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn ratios_are_those_within_the_rounds_where_there_are_enough() {
+        let of = |values: &[f64]| series_of(values.iter().map(|value| round(*value, 1.0)));
+        let contender = CONTENDERS.first().expect("a contender");
+        let figure = |series: &Series| series.delivery(|delivery| delivery.per_cpu_second);
+        // A machine that was three times as fast in one round: 0.9 and 1.0 and 0.8 of it, and no median says so.
+        let (own, limit) = (of(&[90.0, 300.0, 80.0]), of(&[100.0, 300.0, 100.0]));
+        let row = |series| table::Row { contender, series };
+        assert_eq!(table::ratio(row(&own), Some(row(&limit)), &figure), "0.90");
+        let (own, limit) = (of(&[90.0, 300.0]), of(&[100.0, 300.0]));
+        assert_eq!(
+            table::ratio(row(&own), Some(row(&limit)), &figure),
+            "0.97",
+            "of medians"
         );
     }
 

@@ -5,25 +5,41 @@ use crate::sequence::Faults;
 
 #[derive(Debug, Default)]
 pub(crate) struct Series {
-    rounds: Vec<Round>,
+    /// By their numbers: those of one number ran within a minute or so of each other.
+    rounds: Vec<(usize, Round)>,
     /// What kept a round from ending.
     pub(crate) failures: Vec<String>,
 }
 
 impl Series {
-    pub(crate) fn push(&mut self, round: Round) {
-        self.rounds.push(round);
+    pub(crate) fn push(&mut self, number: usize, round: Round) {
+        self.rounds.push((number, round));
+    }
+
+    /// This one's and another one's quiet rounds of the same numbers, each alone.
+    pub(crate) fn pairs<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (Self, Self)> + 'a {
+        let alone = |number: usize, round: &Round| Self {
+            rounds: vec![(number, round.clone())],
+            failures: Vec::new(),
+        };
+        let quiet = self.rounds.iter().filter(|(_, round)| round.quiet());
+        quiet.filter_map(move |(number, round)| {
+            let same = |(other, round): &&(usize, Round)| other == number && round.quiet();
+            let (_, with) = other.rounds.iter().find(same)?;
+            Some((alone(*number, round), alone(*number, with)))
+        })
     }
 
     /// Rounds in which nothing else ran.
     pub(crate) fn quiet_count(&self) -> usize {
-        self.rounds.iter().filter(|round| round.quiet()).count()
+        self.rounds.iter().filter(|(_, round)| round.quiet()).count()
     }
 
     /// The quiet rounds, or all of them where none was quiet.
     fn counted(&self) -> impl Iterator<Item = &Round> {
         let none_quiet = self.quiet_count() == 0;
-        self.rounds.iter().filter(move |round| none_quiet || round.quiet())
+        let rounds = self.rounds.iter().map(|(_, round)| round);
+        rounds.filter(move |round| none_quiet || round.quiet())
     }
 
     pub(crate) fn spread(&self, figure: impl Fn(&Round) -> Option<f64>) -> Option<Spread> {
@@ -89,7 +105,7 @@ impl Series {
     /// Of every round, quiet or not: a fault is a fault.
     pub(crate) fn faults(&self) -> Faults {
         let mut sum = Faults::default();
-        for round in &self.rounds {
+        for (_, round) in &self.rounds {
             sum.add(round.faults);
         }
         sum

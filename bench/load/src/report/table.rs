@@ -110,8 +110,19 @@ pub(crate) fn cell(spread: Option<Spread>, digits: usize) -> String {
     })
 }
 
-/// Of medians. Figures from a busy machine are shown, and said to be that; they are not compared.
+/// So many rounds that both were quiet in make a median.
+const PAIRS_MIN: usize = 3;
+
+/// The median of the ratios within each round, since the machine's speed may change from one to the next; of medians where few
+/// rounds have both. Figures from a busy machine are shown, and said to be that; they are not compared.
 pub(crate) fn ratio(own: Row<'_>, other: Option<Row<'_>>, figure: &impl Fn(&Series) -> Option<Spread>) -> String {
+    let within = |(own, other): (Series, Series)| Some(figure(&own)?.median / figure(&other)?.median);
+    let pairs = other.map(|other| own.series.pairs(other.series).filter_map(within).collect::<Vec<_>>());
+    if let Some(pairs) = pairs.filter(|pairs| pairs.len() >= PAIRS_MIN)
+        && let Some(ratio) = Spread::of(pairs.into_iter()).filter(|ratio| ratio.median.is_finite())
+    {
+        return format!("{:.2}", ratio.median);
+    }
     let comparable = |row: Row<'_>| figure(row.series).filter(|_| row.series.quiet_count() > 0);
     match (comparable(own), other.and_then(comparable)) {
         (Some(own), Some(other)) if other.median > 0.0 => format!("{:.2}", own.median / other.median),
