@@ -113,11 +113,15 @@ impl Shard {
             Phase::Open => {
                 connection.resume_reading(outbox_bytes_max);
                 let is_lacking = connection.is_lacking;
+                // Looked at here, where it is at hand: most are none.
+                let is_polling = matches!(connection.transport, Transport::Polling(_));
                 if std::mem::take(&mut connection.drivers_wait) {
                     let drivers = connection.client.drivers();
                     self.ready.extend(drivers.into_iter().map(|driver| (driver, None)));
                 }
-                self.go_on_with_post(index);
+                if is_polling {
+                    self.go_on_with_post(index);
+                }
                 if is_lacking {
                     self.tell_losses(index);
                     self.ask_for_latest(index);
