@@ -33,6 +33,8 @@ pub(crate) struct Flow {
     exchanges: AtomicUsize,
     /// When the last exchange ended, in milliseconds after `start`.
     idle_ms: AtomicU64,
+    /// The task wants to learn of that: where hyper looks itself, it is not woken after each request.
+    watches_idle: AtomicBool,
     place: Place,
     /// The server ends.
     is_stopping: AtomicBool,
@@ -58,6 +60,7 @@ impl Flow {
             requests: AtomicUsize::new(0),
             exchanges: AtomicUsize::new(0),
             idle_ms: AtomicU64::new(0),
+            watches_idle: AtomicBool::new(false),
             place,
             is_stopping: AtomicBool::new(false),
             task: AtomicWaker::new(),
@@ -141,12 +144,15 @@ impl Drop for Counted {
         if !is_last {
             return;
         }
-        let is_idle = matches!(self.count, Count::Exchange);
-        if is_idle {
-            flow.idle_ms.store(flow.now_ms(), Ordering::Release);
+        let mut is_told = flow.is_stopping.load(Ordering::Acquire);
+        if matches!(self.count, Count::Exchange) {
             flow.update_place();
+            if flow.watches_idle.load(Ordering::Acquire) {
+                flow.idle_ms.store(flow.now_ms(), Ordering::Release);
+                is_told = true;
+            }
         }
-        if flow.is_stopping.load(Ordering::Acquire) || is_idle {
+        if is_told {
             flow.task.wake();
         }
     }
@@ -182,6 +188,7 @@ pub(crate) struct Watched<C> {
 
 impl<C: Connection> Watched<C> {
     pub(crate) fn new(connection: C, flow: Arc<Flow>, stall: Duration, idle: Option<Duration>) -> Self {
+        flow.watches_idle.store(idle.is_some(), Ordering::Release);
         Self {
             connection: Box::pin(connection),
             flow,
