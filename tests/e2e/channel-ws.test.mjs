@@ -429,6 +429,38 @@ describe("requests", { concurrency: true }, () => {
     ann.close();
   });
 
+  test("`auth` shows who the client is from then on, in the channels that it is in", async () => {
+    const channels = '[[channels]]\nmatch = "hall"\nsubscribe = "anyone"\npresence = true\n';
+    await inPlace({ auth: `${AUTH}anonymous = true\n`, channels }, async (place) => {
+      const tokens = (sub) => tokenOf(sub, { info: { name: `${sub} anew` } });
+      const [visitor, dan] = [new Plain(place), await enter(place.server, "dan", { claims: { info: { name: "Dan" } } })];
+      const watcher = new Plain(place, { token: tokenOf("watcher") });
+      for (const client of [visitor, watcher]) {
+        await client.welcomed();
+        await client.subscribe("hall");
+      }
+      await dan.ask("subscribe", "hall");
+      const here = async () => (await watcher.result("presence", { channel: "hall" })).users.map(({ user, info }) => [user, info?.name]);
+      assert.deepEqual(await here(), [["dan", "Dan"], ["watcher", undefined]]);
+      assert.equal((await dan.ask("auth", tokens("dan"))).ok, true);
+      assert.deepEqual(await here(), [["dan", "dan anew"], ["watcher", undefined]]);
+      // Who was nobody when it subscribed is there as soon as it is somebody; a later token changes what is known of it.
+      await visitor.result("auth", { token: tokenOf("ann") });
+      assert.deepEqual((await here())[0], ["ann", undefined]);
+      const joined = [await watcher.nextOf("join"), await watcher.nextOf("join"), await watcher.nextOf("join")];
+      assert.deepEqual(
+        joined.map(({ user }) => user),
+        ["watcher", "dan", "ann"],
+      );
+      await visitor.result("auth", { token: tokens("ann") });
+      assert.deepEqual((await here())[0], ["ann", "ann anew"]);
+      visitor.close();
+      const leave = await watcher.nextOf("leave");
+      assert.deepEqual([leave.user, leave.info], ["ann", { name: "ann anew" }]);
+      for (const client of [dan, watcher]) client.close();
+    });
+  });
+
   test("presence is of a user, whatever it speaks", async () => {
     const [plain, sio] = [await ws("ann"), await enter(place.server, "ann")];
     const watcher = await ws("cid");

@@ -245,6 +245,17 @@ pub(crate) fn put_into(access: &Access, socket: &Socket<Client>, channel: &str) 
     Ok(())
 }
 
+/// Shows the client's user in its channels as its token now says.
+pub(crate) fn show_again(socket: &Socket<Client>) {
+    let client = socket.user();
+    let present = client.subscriptions.lock().present();
+    if let Some(user) = &client.user {
+        for channel in present {
+            socket.io().presence().update(&channel, &user.sub, client.info());
+        }
+    }
+}
+
 /// Nothing more comes to a client from a channel, and it is no more present in it.
 pub(crate) fn take_out_of(socket: &Socket<Client>, channel: &str) {
     let client = socket.user();

@@ -15,7 +15,7 @@ pub(crate) mod waiter;
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::access::{Grant, Visitor};
 use crate::channel::Channel;
@@ -129,6 +129,29 @@ impl Shard {
         if let Some(since) = since {
             let channels = channels.iter().filter_map(|(name, _)| Channel::room("/", name).ok());
             self.replay(index, &channels.collect::<Vec<_>>(), since);
+        }
+    }
+
+    /// Shows who the client is now in the channels that it is still in.
+    fn plain_present(&mut self, index: u32, channels: &[Granted]) {
+        let server = Arc::clone(&self.server);
+        let Some(plain) = self.plain_mut(index) else { return };
+        let Some(identity) = plain.visitor.as_ref().and_then(|visitor| visitor.identity.as_ref()) else {
+            return;
+        };
+        let io = Io::root(server);
+        let shown = channels.iter().filter(|(_, grant)| grant.shows_presence());
+        let shown: HashSet<&Arc<str>> = shown.map(|(name, _)| name).collect();
+        for named in &mut plain.channels {
+            if named.is_present {
+                io.presence().update(&named.name, identity.id(), identity.shown_info());
+            } else if shown.contains(&named.name) {
+                // It was nobody when it subscribed.
+                named.is_present = io
+                    .presence()
+                    .enter(&named.name, identity.id(), identity.shown_info())
+                    .is_ok();
+            }
         }
     }
 

@@ -120,6 +120,15 @@ impl Presence<'_> {
         Ok(())
     }
 
+    /// What others may know of a user is this from now on, where it is there: whoever asks sees it, and no event tells of it.
+    pub fn update(&self, channel: &str, user: &str, info: Option<Arc<RawValue>>) {
+        let mut who = self.present().who.lock();
+        let users = who.channels.get_mut(channel);
+        if let Some(present) = users.and_then(|users| users.get_mut(user)) {
+            present.info = info;
+        }
+    }
+
     /// One connection of a user less, since it left. With the last, all subscribers get `tidings:leave`.
     pub fn leave(&self, channel: &str, user: &str) {
         let mut who = self.present().who.lock();
@@ -223,6 +232,7 @@ impl Who {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::{Duration, Instant};
 
     use crate::Tidings;
@@ -253,6 +263,29 @@ mod tests {
         presence.leave("room", "a");
         assert_eq!(presence.users("room", None, 10).count, 0);
         assert!(io.server.present.who.lock().channels.is_empty());
+    }
+
+    #[test]
+    fn what_is_known_of_a_user_is_what_was_said_last() {
+        let io = Tidings::builder().shards(1).build();
+        let presence = io.presence();
+        let info = |text: &str| Some(Arc::from(serde_json::value::to_raw_value(text).unwrap()));
+        let known = || {
+            let users = presence.users("room", None, 10).users;
+            users
+                .into_iter()
+                .next()
+                .and_then(|user| user.info)
+                .map(|info| info.get().to_owned())
+        };
+        presence.update("room", "a", info("nobody is there"));
+        assert_eq!(presence.count("room"), 0);
+        presence.enter("room", "a", info("first")).unwrap();
+        presence.update("room", "b", info("another"));
+        presence.update("room", "a", info("second"));
+        assert_eq!((presence.count("room"), known().as_deref()), (1, Some("\"second\"")));
+        presence.leave("room", "a");
+        assert_eq!(presence.count("room"), 0);
     }
 
     #[test]

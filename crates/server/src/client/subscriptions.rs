@@ -67,6 +67,12 @@ impl Subscriptions {
         self.channels.keys().cloned().collect()
     }
 
+    /// Those in which the client is present.
+    pub(super) fn present(&self) -> Vec<Box<str>> {
+        let present = self.channels.iter().filter(|(_, subscription)| subscription.present);
+        present.map(|(channel, _)| channel.clone()).collect()
+    }
+
     /// Forgets all; answers those in which the client was present.
     pub(super) fn take_present(&mut self) -> Vec<Box<str>> {
         self.asked = 0;

@@ -7,7 +7,7 @@ use tidings::{Error, Result, Socket, State};
 
 use super::arguments::Arguments;
 use crate::access::Access;
-use crate::client::{Client, Credential, Door, take_out_of};
+use crate::client::{Client, Credential, Door, show_again, take_out_of};
 use crate::rules::Action;
 
 /// The answer.
@@ -47,5 +47,6 @@ pub(super) async fn auth(
     for channel in &ended {
         take_out_of(&socket, channel);
     }
+    show_again(&socket);
     Ok(Renewed { ok: true, ended })
 }

@@ -226,14 +226,20 @@ async fn renew(
             "the token is another user's; open a new connection for it",
         ));
     }
-    let mut lost = Vec::new();
+    let (mut kept, mut lost) = (Vec::new(), Vec::new());
     for (name, _) in channels {
-        if server.authorize(&visitor, Action::Subscribe, name).await.is_err() {
-            lost.push(Arc::clone(name));
+        match server.authorize(&visitor, Action::Subscribe, name).await {
+            Ok(grant) => kept.push((Arc::clone(name), grant)),
+            Err(_) => lost.push(Arc::clone(name)),
         }
     }
     let own = first_channels(server, &visitor).await;
-    Ok(Renewal { visitor, own, lost })
+    Ok(Renewal {
+        visitor,
+        own,
+        kept,
+        lost,
+    })
 }
 
 /// The channels with their grants, and where the client stands.

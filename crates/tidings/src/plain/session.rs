@@ -281,6 +281,7 @@ impl Shard {
                     self.welcome(index, renewal.visitor, &renewal.own);
                 } else {
                     self.set_visitor(index, renewal.visitor);
+                    self.plain_present(index, &renewal.kept);
                     for channel in &renewal.lost {
                         self.plain_unsubscribe(index, channel);
                     }
@@ -384,6 +385,8 @@ pub(crate) struct Renewal {
     pub(crate) visitor: Visitor,
     /// The channels that it is in from the start, for who was nobody before.
     pub(crate) own: Vec<Granted>,
+    /// The channels that it still may read.
+    pub(crate) kept: Vec<Granted>,
     /// The channels that it no longer may read.
     pub(crate) lost: Vec<Arc<str>>,
 }
