@@ -35,6 +35,7 @@ use crate::rules::Action;
 use crate::swap::Swap;
 use crate::token::Claims;
 use keys::{ApiKey, ApiKeys};
+use openapi::Description;
 
 /// When it is looked again for whose token was checked just before it was revoked, and who has come in since.
 const LATE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30)];
@@ -49,7 +50,9 @@ pub(crate) struct SentAway {
 /// What the API works with; the console too.
 pub(crate) struct Api {
     pub(crate) io: Io,
-    keys: Arc<Swap<ApiKeys>>,
+    keys: Swap<ApiKeys>,
+    /// What tools read about it.
+    description: Swap<Description>,
     door: Arc<Door>,
     pub(crate) access: Arc<Access>,
     revocations: Arc<Revocations>,
@@ -63,10 +66,10 @@ pub(crate) struct Api {
 }
 
 /// The routes. Pages of allowed origins may call history and what is read, and get the document; the rest is for back ends.
-pub(crate) fn routes(config: &Config, api: &Arc<Api>) -> Router {
-    let for_pages = router(for_pages()).with_state(Arc::clone(api));
-    let for_pages = for_pages
-        .merge(openapi::routes(config))
+pub(crate) fn routes(api: &Arc<Api>) -> Router {
+    let for_pages = router(for_pages())
+        .route(openapi::PATH, get(openapi::openapi))
+        .with_state(Arc::clone(api))
         .method_not_allowed_fallback(crate::problem::method_not_allowed);
     router(for_back_ends())
         .with_state(Arc::clone(api))
@@ -110,20 +113,24 @@ fn router(endpoints: impl IntoIterator<Item = Endpoint>) -> Router<Arc<Api>> {
     endpoints.into_iter().fold(Router::new(), add)
 }
 
+fn api_keys(config: &Config) -> ApiKeys {
+    ApiKeys::new(config.api.key.as_ref(), &config.api.keys)
+}
+
 impl Api {
     pub(crate) fn new(
         config: &Config,
         io: &Io,
         door: &Arc<Door>,
         access: &Arc<Access>,
-        keys: &Arc<Swap<ApiKeys>>,
         revocations: Arc<Revocations>,
         members: Arc<Members>,
     ) -> Self {
         let or_none = |limit: usize| if limit == 0 { usize::MAX } else { limit };
         Self {
             io: io.clone(),
-            keys: Arc::clone(keys),
+            keys: Swap::new(api_keys(config)),
+            description: Swap::new(Description::of(config)),
             door: Arc::clone(door),
             access: Arc::clone(access),
             revocations,
@@ -132,6 +139,12 @@ impl Api {
             message_bytes: or_none(config.limits.message_bytes),
             attachments: or_none(config.limits.attachments),
         }
+    }
+
+    /// From now on what the configuration says of keys, and of what the document tells.
+    pub(crate) fn follow(&self, config: &Config) {
+        self.keys.set(api_keys(config));
+        self.description.set(Description::of(config));
     }
 
     /// The key that a request shows.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tidings::Io;
 
 use crate::access::Access;
-use crate::api::keys::ApiKeys;
+use crate::api::Api;
 use crate::client::Door;
 use crate::config::{Auth, Config, Sources};
 use crate::console::Settings;
@@ -17,7 +17,7 @@ pub(crate) struct Live {
     pub(crate) io: Io,
     pub(crate) access: Arc<Access>,
     pub(crate) door: Arc<Door>,
-    pub(crate) api_keys: Arc<Swap<ApiKeys>>,
+    pub(crate) api: Arc<Api>,
 }
 
 /// Reads the configuration again.
@@ -56,11 +56,10 @@ impl Reload {
         self.live.access.follow(&config);
         self.live.io.reconsider_channels();
         self.live.door.follow(&config);
-        self.live
-            .api_keys
-            .set(ApiKeys::new(config.api.key.as_ref(), &config.api.keys));
         self.reload_tls(&config);
-        self.shown.set(Settings::of(&self.in_use(&config)));
+        let in_use = self.in_use(&config);
+        self.live.api.follow(&in_use);
+        self.shown.set(Settings::of(&in_use));
         let later: Vec<&str> = self.needs_restart(&config);
         if later.is_empty() {
             tracing::info!("SIGHUP: the configuration was read again");

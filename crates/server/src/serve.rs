@@ -69,11 +69,7 @@ async fn run(config: &Config, sources: Sources) -> anyhow::Result<()> {
         tokio::spawn(demo::publish_status(io.clone()));
     }
     let (stop, stopped) = oneshot::channel::<()>();
-    let mut clients = server(
-        listener,
-        app(config, routes(config, &io, api::routes(config, &api))),
-        config,
-    );
+    let mut clients = server(listener, app(config, routes(config, &io, api::routes(&api))), config);
     if let Some(tls) = &config.tls {
         clients = clients.tls(tls.clone());
     }

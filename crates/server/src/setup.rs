@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidings::{Io, Recovery, Retention, Tidings};
 
 use crate::access::Access;
-use crate::api::{Api, keys::ApiKeys};
+use crate::api::Api;
 use crate::client::{self, Door};
 use crate::config::{Config, Limits};
 use crate::events;
@@ -15,7 +15,6 @@ use crate::members::Members;
 use crate::reload::Live;
 use crate::revocations::Revocations;
 use crate::rules::History;
-use crate::swap::Swap;
 use crate::token::KeySet;
 
 /// The server, its API, and what of both follows the configuration. `keys` are those of the configuration's `jwks`, `hooks` those that were started.
@@ -85,15 +84,14 @@ pub(crate) fn server(
         Some(_) => tracing::error!(socket, %error, "an event could not be handled"),
         None => tracing::debug!(socket, %error, "an event was refused"),
     });
-    let api_keys = Arc::new(Swap::new(ApiKeys::new(config.api.key.as_ref(), &config.api.keys)));
-    let api = Api::new(config, &io, &door, &access, &api_keys, revocations, members);
+    let api = Arc::new(Api::new(config, &io, &door, &access, revocations, members));
     let live = Live {
         io: io.clone(),
         access,
         door,
-        api_keys,
+        api: Arc::clone(&api),
     };
-    Ok((io, Arc::new(api), live))
+    Ok((io, api, live))
 }
 
 /// How long a session waits for its client. The library holds so many at the most, also where that is without a limit.

@@ -1,25 +1,33 @@
 //! `GET /api/openapi.json`: what the API takes and answers, as an OpenAPI 3.1 document that tools read.
 //!
-//! It is made at start from the same constants that the handlers check against and from the table of codes, so that it says nothing
+//! It is made at start, and again when the configuration changes, from the same constants that the handlers check against and from the table of codes, so that it says nothing
 //! that the code doesn't do. A test holds its paths and methods against the routes.
 
 mod answers;
 mod operations;
 mod schemas;
 
-use axum::Router;
+use std::sync::Arc;
+
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use serde_json::{Value, json};
 
+use super::Api;
 use crate::config::Config;
 
 /// Where it is.
-const PATH: &str = "/api/openapi.json";
+pub(super) const PATH: &str = "/api/openapi.json";
 
-/// What of the configuration, as it was at start, the document tells.
+/// The document as it is sent.
+pub(super) struct Description {
+    json: Bytes,
+    tag: String,
+}
+
+/// What of the configuration the document tells.
 struct Facts<'a> {
     /// The longest body of a publish; none is for any length.
     message_bytes: Option<usize>,
@@ -35,27 +43,25 @@ struct Facts<'a> {
     dev: bool,
 }
 
-/// The route. It needs no key: what is described is no secret, and tools ask without one.
-pub(super) fn routes(config: &Config) -> Router {
-    let json = Bytes::from(document(&Facts::of(config)).to_string());
-    let tag = etag(&json);
-    let answer = async move |headers: HeaderMap| answer(&headers, json, &tag);
-    Router::new().route(PATH, get(answer))
-}
-
-/// Always asked about, seldom sent: another start may describe another configuration.
-fn answer(headers: &HeaderMap, json: Bytes, tag: &str) -> Response {
+/// It needs no key: what is described is no secret, and tools ask without one. Always asked about, seldom sent: another
+/// configuration may be described the next time.
+pub(super) async fn openapi(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
+    let description = api.description.get();
+    let Description { json, tag } = &*description;
     let known = headers.get_all(header::IF_NONE_MATCH).iter();
     let known = known.filter_map(|value| value.to_str().ok());
     let is_known = known
         .flat_map(|tags| tags.split(','))
         .map(|known| known.trim().trim_start_matches("W/"))
-        .any(|known| known == tag || known == "*");
-    let about = [(header::ETAG, tag), (header::CACHE_CONTROL, "public, no-cache")];
+        .any(|known| known == *tag || known == "*");
+    let about = [
+        (header::ETAG, tag.as_str()),
+        (header::CACHE_CONTROL, "public, no-cache"),
+    ];
     if is_known {
         return (StatusCode::NOT_MODIFIED, about).into_response();
     }
-    (about, [(header::CONTENT_TYPE, "application/json")], json).into_response()
+    (about, [(header::CONTENT_TYPE, "application/json")], json.clone()).into_response()
 }
 
 /// Its content's own.
@@ -63,6 +69,14 @@ fn etag(content: &[u8]) -> String {
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content);
     let digits: String = hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("\"{digits}\"")
+}
+
+impl Description {
+    pub(super) fn of(config: &Config) -> Self {
+        let json = Bytes::from(document(&Facts::of(config)).to_string());
+        let tag = etag(&json);
+        Self { json, tag }
+    }
 }
 
 impl<'a> Facts<'a> {

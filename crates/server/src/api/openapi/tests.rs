@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request};
 use http_body_util::BodyExt as _;
@@ -15,7 +16,7 @@ fn api(more: &str) -> Router {
     let text = format!("[auth]\nhs256 = \"{KEY}\"\n{more}\n[api]\nkey = \"{KEY}\"\n");
     let config = Config::of_text(&text).unwrap();
     let (_, api, _) = crate::setup::server(&config, None, None).unwrap();
-    crate::api::routes(&config, &api)
+    crate::api::routes(&api)
 }
 
 async fn ask(api: &Router, request: axum::http::request::Builder, body: &str) -> Response {
@@ -95,6 +96,22 @@ async fn it_tells_what_the_configuration_says() {
         .as_str()
         .unwrap();
     assert!(event.contains("12345"), "{event}");
+}
+
+#[tokio::test]
+async fn it_follows_the_configuration() {
+    let config = |more: &str| {
+        let text = format!("[auth]\nhs256 = \"{KEY}\"\n{more}\n[api]\nkey = \"{KEY}\"\n");
+        Config::of_text(&text).unwrap()
+    };
+    let (_, api, _) = crate::setup::server(&config(""), None, None).unwrap();
+    let routes = crate::api::routes(&api);
+    let tag = async || ask(&routes, Request::get(PATH), "").await.headers()[header::ETAG].clone();
+    let before = tag().await;
+    api.follow(&config("anonymous = true"));
+    assert_ne!(tag().await, before);
+    api.follow(&config(""));
+    assert_eq!(tag().await, before);
 }
 
 #[tokio::test]
