@@ -53,7 +53,7 @@ fi
 
 if [ $# -eq 0 ]; then
   set -- compat.test.mjs order.test.mjs python.test.mjs wire-*.test.mjs
-  [ "$target" = reference ] || set -- "$@" binary-*.test.mjs channel-*.test.mjs console.test.mjs cycles.test.mjs history.test.mjs recovery.test.mjs resume.test.mjs \
+  [ "$target" = reference ] || set -- "$@" binary-*.test.mjs channel-*.test.mjs console*.test.mjs cycles.test.mjs history.test.mjs recovery.test.mjs resume.test.mjs \
     demo*.test.mjs openapi.test.mjs security*.test.mjs
 fi
 
