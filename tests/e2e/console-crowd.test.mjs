@@ -72,6 +72,12 @@ describe(`the console beside ${CROWD} connections`, () => {
     }
   });
 
+  test("counts each channel once, and no delivery where nothing was sent", async () => {
+    // All of a user's streams make one join, which streams are not told.
+    const { channels, subscriptions, totals } = (await get("overview")).json;
+    assert.deepEqual([channels, subscriptions, totals.delivered], [CROWD / 2 + 1, 2 * CROWD, 0]);
+  });
+
   test("shows all of it in pages, and publishes to everybody", () =>
     open(
       DESKTOP,

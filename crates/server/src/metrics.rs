@@ -108,7 +108,11 @@ impl Scrape {
                 self.metrics.outbox_bytes,
             ),
             ("tidings_sockets", "Socket.IO sockets", counts.sockets),
-            ("tidings_channels", "Channels with subscribers", counts.channels),
+            (
+                "tidings_channels",
+                "Channels that somebody is subscribed to",
+                counts.channels,
+            ),
             (
                 "tidings_subscriptions",
                 "Subscriptions, each socket's own room and namespace among them",

@@ -20,6 +20,7 @@ use crate::log::tail::Bounds;
 use crate::log::{Appending, Log};
 use crate::meters::Meters;
 use crate::network;
+use crate::occupancy::Rooms;
 use crate::random::RandomId;
 use crate::refusals::Refusals;
 use crate::shard::command::{Command, Queued};
@@ -103,6 +104,7 @@ impl ShardHandle {
 impl Hub {
     pub(crate) fn new(limits: Limits, shards: usize, storage: Option<Storage>) -> Result<Self, StoreError> {
         let shards: Arc<[ShardHandle]> = (0..shards).map(|_| ShardHandle::default()).collect();
+        let gauges = Arc::new(Gauges::new(shards.len()));
         let meters = shards.iter().map(|_| Meters::default()).collect();
         let bounds = Bounds::of(&limits);
         let has_store = storage.is_some();
@@ -120,7 +122,7 @@ impl Hub {
             has_store,
             shards,
             limits,
-            gauges: Arc::default(),
+            gauges,
             meters,
             refusals: Refusals::default(),
             published: AtomicU64::new(0),
@@ -315,15 +317,28 @@ pub(crate) fn shares_core() -> bool {
 }
 
 /// What there is right now.
-#[derive(Default)]
 pub(crate) struct Gauges {
     pub(crate) connections: AtomicUsize,
     pub(crate) sockets: AtomicUsize,
     pub(crate) subscriptions: AtomicUsize,
-    pub(crate) channels: AtomicUsize,
+    pub(crate) rooms: Rooms,
     pub(crate) acks: AtomicUsize,
     pub(crate) tasks: AtomicUsize,
     by_party: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl Gauges {
+    fn new(shards: usize) -> Self {
+        Self {
+            connections: AtomicUsize::new(0),
+            sockets: AtomicUsize::new(0),
+            subscriptions: AtomicUsize::new(0),
+            rooms: Rooms::new(shards),
+            acks: AtomicUsize::new(0),
+            tasks: AtomicUsize::new(0),
+            by_party: Mutex::default(),
+        }
+    }
 }
 
 /// A connection's place within the limits; given back when dropped.

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use hashbrown::HashMap;
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -11,6 +14,56 @@ use crate::limits::HISTORY_EVENTS_MAX;
 use crate::shard::Shard;
 use crate::shard::command::Command;
 use crate::socketio::io::Io;
+
+/// How many rooms somebody is in, whichever shards deliver to them.
+#[derive(Debug)]
+pub(crate) struct Rooms {
+    count: AtomicUsize,
+    /// On how many shards each is. Empty where there is one shard.
+    shards: Mutex<HashMap<Channel, u16>>,
+    is_one_shard: bool,
+}
+
+impl Rooms {
+    pub(crate) fn new(shards: usize) -> Self {
+        Self {
+            count: AtomicUsize::new(0),
+            shards: Mutex::default(),
+            is_one_shard: shards == 1,
+        }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// A shard has its first subscriber of a room.
+    pub(crate) fn occupy(&self, room: &Channel) {
+        if !self.is_one_shard {
+            let mut shards = self.shards.lock();
+            let shards = shards.entry(room.clone()).or_default();
+            *shards += 1;
+            if *shards > 1 {
+                return;
+            }
+        }
+        self.count.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A shard has no subscriber of a room any more.
+    pub(crate) fn vacate(&self, room: &Channel) {
+        if !self.is_one_shard {
+            let mut all = self.shards.lock();
+            let Some(shards) = all.get_mut(room) else { return };
+            *shards -= 1;
+            if *shards > 0 {
+                return;
+            }
+            all.remove(room);
+        }
+        self.count.fetch_sub(1, Ordering::AcqRel);
+    }
+}
 
 /// What is asked of each shard.
 #[derive(Debug)]
@@ -125,6 +178,7 @@ mod tests {
 
     use super::{Occupied, Request};
     use crate::Tidings;
+    use crate::channel::Channel;
 
     /// What a shard with these channels, each with so many subscribers, answers.
     fn first(channels: &[(&str, usize)], after: Option<&str>, limit: usize) -> Vec<(String, usize)> {
@@ -146,8 +200,8 @@ mod tests {
         };
         let list = channels.iter().map(|(name, subscribers)| {
             let channel = match name.strip_prefix('/') {
-                Some(_) => crate::channel::Channel::everyone(&Arc::from(*name)),
-                None => crate::channel::Channel::room("/", name).unwrap(),
+                Some(_) => Channel::everyone(&Arc::from(*name)),
+                None => Channel::room("/", name).unwrap(),
             };
             (channel, *subscribers)
         });
@@ -156,6 +210,24 @@ mod tests {
         let occupied = request.first(borrowed, |name| io.is_socket_id(name));
         let pair = |Occupied { channel, subscribers }| (channel.to_string(), subscribers);
         occupied.into_iter().map(pair).collect()
+    }
+
+    #[test]
+    fn a_room_is_counted_once_however_many_threads_deliver_to_it() {
+        for shards in [1, 2] {
+            let rooms = super::Rooms::new(shards);
+            let room = |name| Channel::room("/", name).unwrap();
+            rooms.occupy(&room("a"));
+            rooms.occupy(&room("b"));
+            if shards == 2 {
+                rooms.occupy(&room("a"));
+                rooms.vacate(&room("a"));
+            }
+            assert_eq!(rooms.count(), 2);
+            rooms.vacate(&room("a"));
+            rooms.vacate(&room("b"));
+            assert_eq!((rooms.count(), rooms.shards.lock().len()), (0, 0));
+        }
     }
 
     #[test]

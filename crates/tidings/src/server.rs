@@ -192,7 +192,7 @@ impl Server {
         Counts {
             connections: gauges.connections.load(Ordering::Acquire),
             sockets: gauges.sockets.load(Ordering::Acquire),
-            channels: gauges.channels.load(Ordering::Acquire),
+            channels: gauges.rooms.count(),
             subscriptions: gauges.subscriptions.load(Ordering::Acquire),
             acks: gauges.acks.load(Ordering::Acquire),
             tasks: gauges.tasks.load(Ordering::Acquire),
@@ -252,7 +252,7 @@ pub struct Counts {
     pub connections: usize,
     /// Sockets, over all namespaces.
     pub sockets: usize,
-    /// Channels with at least one subscriber.
+    /// Rooms with at least one subscriber; neither sockets' own-id rooms nor namespaces are among them.
     pub channels: usize,
     /// Subscriptions, each socket's own-id room and namespace among them.
     pub subscriptions: usize,

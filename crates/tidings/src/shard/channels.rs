@@ -22,6 +22,8 @@ pub(crate) struct Channels {
 
 struct Entry {
     name: Channel,
+    /// Neither a namespace nor a socket's own.
+    is_room: bool,
     /// Who subscribes gets its latest values.
     is_conflated: bool,
     slow: Slow,
@@ -72,15 +74,19 @@ impl Channels {
         if let Some(channel) = self.by_name.get(name.as_str()) {
             return *channel;
         }
+        let is_room = name.room_name().is_some_and(|room| !server.socket_ids.is_one(room));
+        if is_room {
+            self.gauges.rooms.occupy(name);
+        }
         let channel = self.entries.insert(Entry {
             name: name.clone(),
+            is_room,
             is_conflated: is_conflated(name, server),
             slow: server.slow(name),
             subscribers: SmallVec::new(),
         });
         let channel = u32::try_from(channel).expect("fewer than 2^32 channels");
         self.by_name.insert(name.clone(), channel);
-        self.gauges.channels.fetch_add(1, Ordering::Relaxed);
         channel
     }
 }
@@ -211,7 +217,9 @@ impl Shard {
         if entry_is_empty(&self.channels, gone.channel) {
             let entry = self.channels.entries.remove(gone.channel as usize);
             self.channels.by_name.remove(entry.name.as_str());
-            self.channels.gauges.channels.fetch_sub(1, Ordering::Relaxed);
+            if entry.is_room {
+                self.channels.gauges.rooms.vacate(&entry.name);
+            }
         }
         self.channels.gauges.subscriptions.fetch_sub(1, Ordering::Relaxed);
         if waited_for_page {

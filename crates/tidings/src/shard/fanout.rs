@@ -176,6 +176,10 @@ impl Shard {
             let chunk = encodings
                 .get(wire, || wire::event(wire, event, name, envelope, server.hub.epoch, ack))
                 .clone();
+            if chunk.is_empty() {
+                // Not for this kind of client.
+                continue;
+            }
             if let BroadcastKind::WithAck { ack, sink } = kind {
                 connection
                     .client
