@@ -38,13 +38,14 @@ pub use event::{Event, write_gap};
 pub use string::write_string;
 
 pub(crate) use event::gap_fields;
+pub use reader::DEPTH_MAX;
 pub(crate) use reader::{RawString, Reader, Skip, Unexpected, Visitor, string_text};
 
 /// Why a value cannot be taken for an event's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// It is not JSON, or has something behind its end.
-    #[error("the data is not JSON: unexpected text at byte {at}")]
+    /// It is not JSON, is nested deeper than [`DEPTH_MAX`], or has something behind its end.
+    #[error("the data is not JSON, or is nested deeper than {DEPTH_MAX} levels, at byte {at}")]
     Json {
         /// Where, in bytes from its beginning.
         at: usize,

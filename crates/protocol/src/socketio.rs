@@ -3,8 +3,8 @@
 //! `<type>[<attachments>-][<namespace>,][<ack id>][<JSON>]`, and behind a binary packet its attachments as messages of
 //! bytes. Here a packet is read where it lies: [`decode`] finds its parts, [`event`] and [`ack_arguments`] check the
 //! JSON in one pass that builds nothing, and what goes on to others is a slice of what arrived. So lone surrogates,
-//! numbers of any size, the order of keys and the spaces between them arrive as they were sent, and nesting of any
-//! depth costs neither stack nor, up to 64 levels, memory.
+//! numbers of any size, the order of keys and the spaces between them arrive as they were sent. Nesting costs neither stack nor
+//! memory, and may be [`DEPTH_MAX`](crate::json::DEPTH_MAX) levels deep.
 //!
 //! Source: the Socket.IO protocol, revision 5 (<https://socket.io/docs/v4/socket-io-protocol/>), section "Packet
 //! encoding"; what it leaves open is as npm's `socket.io-parser` 4.2.7 does it. Stricter than that parser, where no
@@ -38,7 +38,7 @@ pub use encode::{write_ack, write_connect, write_connect_error, write_disconnect
 pub use payload::{Event, ack_arguments, count_arguments, event, is_reserved_event, split_arguments};
 pub use placeholder::check_placeholders;
 
-use crate::json::Unexpected;
+use crate::json::{DEPTH_MAX, Unexpected};
 
 /// What a packet is for: its first character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -139,7 +139,7 @@ pub enum Error {
     #[error("the payload has to be {0}")]
     Payload(&'static str),
     /// A payload that is not JSON, or has something behind its end.
-    #[error("the payload is not JSON: unexpected text at byte {at}")]
+    #[error("the payload is not JSON, or is nested deeper than {DEPTH_MAX} levels, at byte {at}")]
     Json {
         /// Where in the payload, in bytes from its beginning.
         at: usize,

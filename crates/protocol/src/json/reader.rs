@@ -5,7 +5,11 @@
 
 use std::borrow::Cow;
 
-/// The text is not JSON, or has something behind its end; here, in bytes from its beginning.
+/// The deepest nesting of lists and objects. What is deeper would end parsers of those to whom it is passed on: Python's own
+/// follows a thousand levels at the most.
+pub const DEPTH_MAX: usize = 512;
+
+/// The text is not JSON, is nested too deep, or has something behind its end; here, in bytes from its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unexpected(pub(crate) usize);
 
@@ -109,7 +113,9 @@ impl<'a> Reader<'a> {
         let mut nesting = Nesting::default();
         loop {
             if let Some(object) = self.opens_or_scalar(visitor)? {
-                nesting.push(object);
+                if !nesting.push(object) {
+                    return Err(self.unexpected().into());
+                }
                 if !self.closes(object) {
                     if object {
                         self.key(visitor)?;
@@ -288,34 +294,33 @@ pub(crate) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
     at + rest.iter().take_while(plain).count()
 }
 
-/// What the walk is inside of, a bit a level (1 is an object), the innermost lowest. Deeper than 64 levels, whole
-/// words move to the heap: a megabyte of `[` takes 128 KiB of it and no stack.
+/// What the walk is inside of, a bit a level: 1 is an object.
 #[derive(Default)]
 struct Nesting {
-    word: u64,
+    levels: [u64; DEPTH_MAX / 64],
     depth: usize,
-    outer: Vec<u64>,
 }
 
 impl Nesting {
-    fn push(&mut self, object: bool) {
-        if self.depth > 0 && self.depth.is_multiple_of(64) {
-            self.outer.push(self.word);
-        }
-        self.word = self.word << 1 | u64::from(object);
+    /// Goes one level in; false where that is too deep.
+    fn push(&mut self, object: bool) -> bool {
+        let Some(word) = self.levels.get_mut(self.depth / 64) else {
+            return false;
+        };
+        let bit = self.depth % 64;
+        *word = *word & !(1 << bit) | u64::from(object) << bit;
         self.depth += 1;
+        true
     }
 
     fn pop(&mut self) {
         self.depth -= 1;
-        self.word >>= 1;
-        if self.depth > 0 && self.depth.is_multiple_of(64) {
-            self.word = self.outer.pop().unwrap_or_default();
-        }
     }
 
     /// Whether the innermost level is an object; nothing outside of all.
     fn innermost(&self) -> Option<bool> {
-        (self.depth > 0).then_some(self.word & 1 == 1)
+        let at = self.depth.checked_sub(1)?;
+        let word = self.levels.get(at / 64)?;
+        Some(word >> (at % 64) & 1 == 1)
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{REQUEST_ID_BYTES_MAX, RequestId};
-use crate::json::{Reader, Skip, Unexpected, string_text};
+use crate::json::{DEPTH_MAX, Reader, Skip, Unexpected, string_text};
 
 /// More than any message has, so that the names of a million are not kept.
 const FIELDS_MAX: usize = 16;
@@ -28,7 +28,7 @@ impl From<Unexpected> for Problem {
     fn from(Unexpected(at): Unexpected) -> Self {
         Self {
             code: "invalid_json",
-            message: format!("the message is not JSON: unexpected text at byte {at}"),
+            message: format!("the message is not JSON, or is nested deeper than {DEPTH_MAX} levels, at byte {at}"),
         }
     }
 }

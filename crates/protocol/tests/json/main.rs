@@ -229,14 +229,18 @@ fn what_is_no_data_is_an_error() {
 }
 
 #[test]
-fn depth_costs_no_stack() {
-    let depth = 300_000;
-    for (open, inside, close) in [
-        ("[", "1", "]"),
-        ("{\"\":", "1", "}"),
-        ("{\"num\":[", "{\"$bytes\":\"YQ==\"}", "]}"),
+fn depth_has_a_limit() {
+    for (open, inside, close, depth) in [
+        ("[", "1", "]", 512),
+        ("{\"\":", "1", "}", 512),
+        ("[[{\"\":", "1", "}]]", 170),
+        ("{\"num\":[", "{\"$bytes\":\"YQ==\"}", "]}", 255),
     ] {
-        let data = format!("{}{inside}{}", open.repeat(depth), close.repeat(depth));
+        let of = |depth| format!("{}{inside}{}", open.repeat(depth), close.repeat(depth));
+        for depth in [depth + 1, 300_000] {
+            assert_eq!(arguments_from_data(&of(depth), 1).unwrap_err().code(), "invalid_json");
+        }
+        let data = of(depth);
         let (arguments, attachments) = arguments_from_data(&data, 1).unwrap();
         assert_eq!(data_from_arguments(&arguments, &attachments), data);
         assert_eq!(data_from_arguments(&data, &[bytes("a")]), data);

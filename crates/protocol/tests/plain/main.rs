@@ -179,32 +179,32 @@ fn what_is_wrong_is_said_with_the_id_and_the_field() {
     for (text, expect) in [
         (
             "",
-            "- invalid_json: the message is not JSON: unexpected text at byte 0".to_owned(),
+            "- invalid_json: the message is not JSON, or is nested deeper than 512 levels, at byte 0".to_owned(),
         ),
         (
             "hello",
-            "- invalid_json: the message is not JSON: unexpected text at byte 0".to_owned(),
+            "- invalid_json: the message is not JSON, or is nested deeper than 512 levels, at byte 0".to_owned(),
         ),
         (
             r#"{"type":"ping"} {"#,
-            "- invalid_json: the message is not JSON: unexpected text at byte 16".to_owned(),
+            "- invalid_json: the message is not JSON, or is nested deeper than 512 levels, at byte 16".to_owned(),
         ),
         (
             r#"{"id":5,"type":"ping","#,
-            "5 invalid_json: the message is not JSON: unexpected text at byte 22".to_owned(),
+            "5 invalid_json: the message is not JSON, or is nested deeper than 512 levels, at byte 22".to_owned(),
         ),
         (
             r#"{"id":[],"type":"ping","#,
-            "- invalid_json: the message is not JSON: unexpected text at byte 23".to_owned(),
+            "- invalid_json: the message is not JSON, or is nested deeper than 512 levels, at byte 23".to_owned(),
         ),
         (
             r#"{"type":"publish","data":{'a':1},"id":5}"#,
-            "- invalid_json: the message is not JSON: unexpected text at byte 26".to_owned(),
+            "- invalid_json: the message is not JSON, or is nested deeper than 512 levels, at byte 26".to_owned(),
         ),
         ("[]", "- bad_request: a message has to be a JSON object".to_owned()),
         (
             "[] x",
-            "- invalid_json: the message is not JSON: unexpected text at byte 3".to_owned(),
+            "- invalid_json: the message is not JSON, or is nested deeper than 512 levels, at byte 3".to_owned(),
         ),
         (
             "\"ping\"",
@@ -347,13 +347,16 @@ fn long_texts_are_cut_and_many_fields_not_kept() {
 }
 
 #[test]
-fn depth_costs_no_stack() {
-    let depth = 300_000;
-    let data = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-    let text = format!(r#"{{"type":"publish","channel":"c","event":"e","data":{data}}}"#);
-    assert!(matches!(parse(&text).unwrap().kind, Kind::Publish { data: read, .. } if read == data));
+fn depth_has_a_limit() {
+    let of = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let publish = |data: &str| format!(r#"{{"type":"publish","channel":"c","event":"e","data":{data}}}"#);
+    let data = of(512);
+    assert!(matches!(parse(&publish(&data)).unwrap().kind, Kind::Publish { data: read, .. } if read == data));
     assert_eq!(parse(&data).unwrap_err().code, "bad_request");
     assert_eq!(parse(&data[1..]).unwrap_err().code, "invalid_json");
+    for depth in [513, 300_000] {
+        assert_eq!(parse(&publish(&of(depth))).unwrap_err().code, "invalid_json", "{depth}");
+    }
 }
 
 #[test]
