@@ -194,10 +194,11 @@ impl Server {
     /// Asks the application who a client is.
     pub(crate) async fn let_in(&self, handshake: Handshake) -> Result<Visitor> {
         let user = match self.namespaces.root_auth() {
-            Some(auth) => auth(handshake)
-                .await
-                .map_err(Error::in_auth)
-                .inspect_err(|error| self.hub.refusals.note(error))?,
+            Some(auth) => {
+                let address = handshake.address();
+                let user = auth(handshake).await.map_err(Error::in_auth);
+                user.inspect_err(|error| self.hub.refusals.note(error, address))?
+            }
             None => Arc::new(()),
         };
         Ok(self.visitor(user))

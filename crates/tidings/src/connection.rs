@@ -1,6 +1,7 @@
 //! One transport-level client, as its shard sees it.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::task::Waker;
@@ -24,11 +25,22 @@ use crate::transport::link::Link;
 use crate::wire::Wire;
 
 /// Where a connection lives. A key outlives its connection without harm: the generation tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) shard: u16,
     pub(crate) index: u32,
     pub(crate) generation: u32,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            shard,
+            index,
+            generation,
+        } = self;
+        write!(f, "{shard}.{index}.{generation}")
+    }
 }
 
 pub(crate) struct Connection {

@@ -24,7 +24,7 @@ const SENT_AWAY: u16 = 4403;
 
 /// Names a connection, as long as it lives: no other of this process ever has the same name. It is no secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ConnectionId(Key);
+pub struct ConnectionId(pub(crate) Key);
 
 /// What a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -92,12 +92,7 @@ enum Deed {
 
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Key {
-            shard,
-            index,
-            generation,
-        } = self.0;
-        write!(f, "{shard}.{index}.{generation}")
+        self.0.fmt(f)
     }
 }
 
@@ -148,6 +143,20 @@ impl Io {
             io: self.clone(),
             accepts: Arc::new(move |user: &User| user.downcast_ref::<U>().is_some_and(&accepts)),
         }
+    }
+
+    /// Takes a user's Socket.IO sessions whose clients are away out of a room of the root namespace: who comes back to one does
+    /// not find itself there. With [`Connections::leave`], which reaches those who are here. The user is who
+    /// [`Io::identify`] tells.
+    ///
+    /// # Errors
+    /// `invalid_channel` when the name can't be a room's.
+    pub fn leave_sessions(&self, user: &str, room: &str) -> Result<(), crate::Error> {
+        let channel = Channel::room("/", room)?;
+        if let Some(sessions) = &self.server.sessions {
+            sessions.leave(user, &channel);
+        }
+        Ok(())
     }
 
     /// Sends one connection away, as [`Connections::disconnect`] does: false when there is none of that name.

@@ -282,6 +282,8 @@ impl axum::response::IntoResponse for Error {
         }
         if let Some(source) = self.source() {
             tracing::error!(%source, "a request failed");
+        } else {
+            tracing::debug!(error = %self, "a request is refused");
         }
         let status = self.status();
         // `about:blank`, the type left out, goes with the status' own phrase (section 4.2.1).

@@ -38,6 +38,11 @@ pub(crate) enum KeepHeaders {
 }
 
 impl Opening {
+    /// Where the client comes from.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
     pub(crate) fn new(
         headers: &HeaderMap,
         query: &str,

@@ -268,7 +268,8 @@ impl Hub {
 
     /// Admits a connection, or says why not.
     pub(crate) fn admit(&self, address: Option<IpAddr>) -> Result<Permit> {
-        self.try_admit(address).inspect_err(|error| self.refusals.note(error))
+        self.try_admit(address)
+            .inspect_err(|error| self.refusals.note(error, address))
     }
 
     fn try_admit(&self, address: Option<IpAddr>) -> Result<Permit> {

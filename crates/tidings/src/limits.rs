@@ -88,6 +88,9 @@ pub(crate) const TURN_EVENTS_MAX: usize = 256;
 /// Events of one socket that are handled in a row before others have their turn.
 pub(crate) const TURN_JOBS_MAX: usize = 64;
 
+/// Answers on their way to an outbox, in bytes, with which a client gets no further answer.
+pub(crate) const UNSENT_BYTES_MAX: usize = 64 << 10;
+
 /// Publishes of a plain WebSocket that may be under way while its next message is handled.
 pub(crate) const PUBLISHING_MAX: usize = 256;
 

@@ -137,7 +137,16 @@ impl Pacing {
     }
 
     /// The key of an event; empty where all have one.
+    ///
+    /// # Errors
+    /// `bad_request` when it has none, or is to be tried again under another.
     pub(crate) fn key_of(&self, draft: &Draft) -> Result<Box<str>> {
+        if draft.key.is_some() {
+            return Err(Error::coded(
+                Code::BadRequest,
+                "where only the latest event matters, an older one can't be published again under a key; leave it out",
+            ));
+        }
         let Some(by) = &self.by else { return Ok("".into()) };
         let message = &draft.message;
         let data = json::data_from_arguments(message.arguments(), &message.attachments);

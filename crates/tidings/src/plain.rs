@@ -86,7 +86,9 @@ impl Shard {
         let expiry = visitor.identity.as_ref().and_then(|identity| identity.expiry());
         let Some(plain) = self.plain_mut(index) else { return };
         plain.credential = Credential::until(expiry);
+        let user = visitor.id().cloned();
         plain.visitor = Some(visitor);
+        tracing::debug!(connection = %self.name(index), ?user, "a client is in");
     }
 
     /// Subscribes to channels, in one step, and with `since` replays what came after it. A channel that the client is

@@ -1,6 +1,7 @@
 //! Who was not let in, and why: counted for metrics, the latest kept for whoever looks after the server.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -44,7 +45,8 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    pub(crate) fn note(&self, error: &Error) {
+    pub(crate) fn note(&self, error: &Error, address: Option<IpAddr>) {
+        tracing::debug!(%error, ?address, "a client is not let in");
         let known = Code::ALL.iter().position(|code| code.as_str() == error.code());
         let count = known.map_or(&self.other, |at| &self.counts[at]);
         count.fetch_add(1, Ordering::Relaxed);
@@ -86,9 +88,9 @@ mod tests {
     fn refusals_are_counted_by_code_and_the_latest_are_kept() {
         let refusals = Refusals::default();
         for at in 0..REFUSALS_KEPT + 5 {
-            refusals.note(&Error::coded(Code::Forbidden, format!("{at}")));
+            refusals.note(&Error::coded(Code::Forbidden, format!("{at}")), None);
         }
-        refusals.note(&Error::with_code("app", "no"));
+        refusals.note(&Error::with_code("app", "no"), None);
         let count = u64::try_from(REFUSALS_KEPT + 5).unwrap();
         assert_eq!(
             refusals.counts(),

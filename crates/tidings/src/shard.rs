@@ -140,6 +140,12 @@ impl Shard {
         self.connections.get_mut(index)
     }
 
+    /// What the log calls a connection.
+    pub(crate) fn name(&self, index: u32) -> Key {
+        let connection = self.connections.get(index);
+        connection.map_or_else(Key::default, |connection| connection.key)
+    }
+
     pub(crate) fn session(&mut self, sid: RandomId) -> Option<&mut Connection> {
         let index = *self.sessions.get(&sid)?;
         self.at(index)
@@ -214,6 +220,7 @@ impl Shard {
             return;
         }
         self.meters.end(reason);
+        tracing::debug!(connection = %connection.key, %reason, "a connection ends");
         connection.phase = Phase::Closing {
             since_ms: now_ms,
             shut: false,

@@ -14,7 +14,7 @@ use super::gate::{Gate, Held};
 use super::{Form, Pacing, PacingOf};
 use crate::channel::Channel;
 use crate::connection::Key;
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::event::{Draft, Event};
 use crate::hub::Hub;
 use crate::limits::PACED_BYTES_MAX;
@@ -116,12 +116,6 @@ impl Pacer {
                 free.push(channel.clone());
                 continue;
             };
-            if draft.key.is_some() {
-                return Err(Error::coded(
-                    Code::BadRequest,
-                    "where only the latest event matters, an older one can't be published again under a key; leave it out",
-                ));
-            }
             let key = pacing.key_of(&draft)?;
             let channel = channel.clone();
             paced.push(Paced { channel, pacing, key });
@@ -132,6 +126,15 @@ impl Pacer {
             answer = send(hub, Passed::Event(Held { draft, is_volatile }));
         }
         Ok(answer)
+    }
+
+    /// Whether the pacing of its channels lets an event be published.
+    ///
+    /// # Errors
+    /// As [`Pacer::publish`].
+    pub(crate) fn check(&self, draft: &Draft) -> Result<()> {
+        let mut pacings = draft.channels.iter().filter_map(|channel| (self.of)(channel.as_str()));
+        pacings.try_for_each(|pacing| pacing.key_of(draft).map(drop))
     }
 
     fn publish_paced(

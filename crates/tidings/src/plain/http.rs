@@ -55,7 +55,8 @@ async fn check_origin(State(server): State<Arc<Server>>, request: Request<Body>,
         Ok(origin) => origin.map(str::to_owned),
         Err(reason) => {
             let error = Error::coded(Code::OriginNotAllowed, reason);
-            server.hub.refusals.note(&error);
+            let address = engine::client_address(&server, &request);
+            server.hub.refusals.note(&error, address);
             return varied(error.into_response());
         }
     };

@@ -123,16 +123,20 @@ async fn respond(cell: &Rc<Cell>, key: Key, request: plain::Request<'_>) {
     let outcome = match request.kind {
         Kind::Subscribe { channels, since } => {
             return match subscription(server, &visitor, &channels, since.as_deref()).await {
-                Ok((channels, since)) => server.hub.send(
-                    key.shard,
-                    Command::PlainSubscribe {
+                Ok((channels, since)) => {
+                    let (done, is_done) = oneshot::channel();
+                    let command = Command::PlainSubscribe {
                         key,
                         id,
                         channels,
                         since,
-                    },
-                ),
-                Err(error) => reply(server, key, id.as_deref(), Err(error)),
+                        done,
+                    };
+                    server.hub.send(key.shard, command);
+                    // An `auth` that comes next looks at what it is subscribed to.
+                    let _ = is_done.await;
+                }
+                Err(error) => reply(server, key, id.as_deref(), Err(error)).await,
             };
         }
         Kind::Unsubscribe { channels } if channels.len() > UNSUBSCRIBE_MAX => Err(Error::coded(
@@ -170,25 +174,34 @@ async fn respond(cell: &Rc<Cell>, key: Key, request: plain::Request<'_>) {
         Kind::Unread { channel } => unread(server, &visitor, &channel, None).await,
         Kind::Auth { .. } => return,
     };
-    reply(server, key, id.as_deref(), outcome);
+    reply(server, key, id.as_deref(), outcome).await;
 }
 
-/// The answer to a request, behind the events that came before it.
-fn reply(server: &Server, key: Key, id: Option<&str>, outcome: Result<String>) {
-    if let Some(json) = answer(id, outcome) {
-        server.hub.send(key.shard, Command::PlainSay { key, json });
+/// The answer to a request, behind the events that came before it. What is long is in the outbox when this ends, so that the
+/// next request is not answered before it is known whether the client reads.
+async fn reply(server: &Server, key: Key, id: Option<&str>, outcome: Result<String>) {
+    const LONG: usize = 1_024;
+    let Some(json) = answer(key, id, outcome) else { return };
+    let is_long = json.len() > LONG;
+    server.hub.send(key.shard, Command::PlainSay { key, json });
+    if is_long {
+        let (done, is_done) = oneshot::channel();
+        server.hub.send(key.shard, Command::Settle { done });
+        let _ = is_done.await;
     }
 }
 
 /// The message that answers a request. Without an id there is only one that says what went wrong.
-pub(super) fn answer(id: Option<&str>, outcome: Result<String>) -> Option<Vec<u8>> {
+pub(super) fn answer(key: Key, id: Option<&str>, outcome: Result<String>) -> Option<Vec<u8>> {
     let id = id.and_then(RequestId::of_json);
     match (outcome, id) {
         (Ok(result), Some(id)) => Some(plain::ok(id, &result)),
         (Ok(_), None) => None,
         (Err(error), id) => {
             if error.source().is_some() {
-                tracing::error!(%error, "a request failed");
+                tracing::error!(connection = %key, %error, "a request failed");
+            } else {
+                tracing::debug!(connection = %key, %error, "a request is refused");
             }
             Some(plain::error(id, error.code(), error.message()))
         }
@@ -327,14 +340,15 @@ async fn answer_when_kept(cell: &Rc<Cell>, key: Key, id: Option<Box<str>>, mut e
         }
         None => emitted.receipt().await,
     };
-    reply(server, key, id.as_deref(), outcome.map(receipt));
+    reply(server, key, id.as_deref(), outcome.map(receipt)).await;
 }
 
 /// What the answer to a publish says.
 pub(super) fn receipt(receipt: Option<Receipt>) -> String {
     match receipt {
         Some(Receipt { id, duplicate, .. }) => format!("{{\"id\":\"{id}\",\"duplicate\":{duplicate}}}"),
-        None => "{}".to_owned(),
+        // It is not logged, and so has no id.
+        None => r#"{"duplicate":false}"#.to_owned(),
     }
 }
 

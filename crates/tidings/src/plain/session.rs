@@ -185,6 +185,11 @@ impl Shard {
     fn next_job(&mut self, key: Key) -> Option<Job> {
         let outbox_bytes_max = self.server.hub.limits.outbox_bytes;
         let connection = self.get(key)?;
+        if connection.is_full(outbox_bytes_max) {
+            // Who does not read is answered no more; it goes on when all is written.
+            connection.drivers_wait = true;
+            return None;
+        }
         let session = connection.plain.as_mut()?.session.as_mut()?;
         let was_behind = session.is_behind();
         let job = session.pop();
@@ -217,6 +222,7 @@ impl Shard {
 
     /// An error: the answer to a request where `id` is its id.
     pub(crate) fn say_error(&mut self, index: u32, id: Option<plain::RequestId<'_>>, code: &str, message: &str) {
+        tracing::debug!(connection = %self.name(index), code, message, "a request is refused");
         self.say(index, &plain::error(id, code, message));
     }
 
@@ -434,7 +440,7 @@ impl Shard {
         if let Some(session) = self.session_of(key) {
             session.publishing -= 1;
         }
-        if let Some(json) = requests::answer(id.as_deref(), outcome.map(requests::receipt)) {
+        if let Some(json) = requests::answer(key, id.as_deref(), outcome.map(requests::receipt)) {
             self.say_to(key, &json);
         }
     }

@@ -41,9 +41,8 @@ impl Shard {
         if let Some(connection) = self.at(index) {
             connection.plain = Some(Box::new(Plain::new(None, None, u64::MAX)));
         }
-        self.plain_subscribe(index, &new.channels, false, None);
-        // Only now: who polls is not present.
         self.set_visitor(index, new.visitor);
+        self.plain_subscribe(index, &new.channels, false, None);
     }
 
     /// Its time is over.

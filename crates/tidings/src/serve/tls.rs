@@ -103,7 +103,7 @@ fn read(cert: &Path, key: &Path, provider: &CryptoProvider) -> Result<Arc<Certif
     let text = std::fs::read(key).map_err(|error| wrong_key(Problem::Unreadable(error)))?;
     let private = PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
         wrong_key(match error {
-            pem::Error::NoItemsFound if is_encrypted(&text) => Problem::Encrypted,
+            _ if is_encrypted(&text) => Problem::Encrypted,
             pem::Error::NoItemsFound => Problem::NoKey,
             error => Problem::NotPem(error),
         })
@@ -120,8 +120,10 @@ fn read(cert: &Path, key: &Path, provider: &CryptoProvider) -> Result<Arc<Certif
 }
 
 fn is_encrypted(pem: &[u8]) -> bool {
-    let text = b"-----BEGIN ENCRYPTED PRIVATE KEY-----";
-    pem.windows(text.len()).any(|window| window == text)
+    // PKCS #8, and the older way (RFC 1421 section 4.6.1.1).
+    let marks = [&b"-----BEGIN ENCRYPTED PRIVATE KEY-----"[..], b"Proc-Type: 4,ENCRYPTED"];
+    let holds = |mark: &[u8]| pem.windows(mark.len()).any(|window| window == mark);
+    marks.into_iter().any(holds)
 }
 
 /// Why certificate and key can't be used. The message names the file; it holds nothing of the key.

@@ -112,6 +112,8 @@ pub(crate) enum Command {
         id: Option<Box<str>>,
         channels: Vec<Granted>,
         since: Option<Since>,
+        /// Dropped when that is done.
+        done: oneshot::Sender<()>,
     },
     /// Ends subscriptions of a plain WebSocket.
     PlainUnsubscribe {
@@ -231,6 +233,13 @@ pub(crate) enum Command {
 pub(crate) struct Packet {
     pub(crate) bytes: Vec<u8>,
     pub(crate) attachments: Vec<Bytes>,
+}
+
+impl Packet {
+    /// In bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    }
 }
 
 /// How an event that is not logged goes out.

@@ -59,7 +59,11 @@ impl Shard {
                 id,
                 channels,
                 since,
-            } => self.session_subscribe(key, id.as_deref(), &channels, since),
+                done,
+            } => {
+                self.session_subscribe(key, id.as_deref(), &channels, since);
+                drop(done);
+            }
             Command::PlainUnsubscribe { key, id, channels } => self.session_unsubscribe(key, id.as_deref(), &channels),
             Command::PlainSay { key, json } => self.say_to(key, &json),
             Command::PlainPublished { key, id, emitted } => self.session_published(key, id, emitted),

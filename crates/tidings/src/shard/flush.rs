@@ -117,6 +117,8 @@ impl Shard {
                 let is_polling = matches!(connection.transport, Transport::Polling(_));
                 if std::mem::take(&mut connection.drivers_wait) {
                     let drivers = connection.client.drivers();
+                    let asking = connection.plain.is_some().then_some(connection.key);
+                    self.asking.extend(asking);
                     self.ready.extend(drivers.into_iter().map(|driver| (driver, None)));
                 }
                 if is_polling {

@@ -13,7 +13,7 @@ impl Shard {
         if !connection.is_open() {
             return;
         }
-        tracing::debug!("a client that can't keep up is closed");
+        tracing::debug!(connection = %connection.key, "a client that can't keep up is closed");
         connection.outbox.keep_first();
         self.meters.slow_closed.add(1);
         self.close_transport(index, 4413);

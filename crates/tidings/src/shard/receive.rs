@@ -112,7 +112,7 @@ impl Shard {
         if let Transport::BareStream { said, .. } = &mut connection.transport {
             *said += input.len();
             if *said > STREAM_INPUT_BYTES_MAX {
-                tracing::debug!("a client talks to an event stream");
+                tracing::debug!(connection = %key, "a client talks to an event stream");
                 self.end(key.index, Reason::TransportError, Farewell::None);
             }
             return;
@@ -130,7 +130,7 @@ impl Shard {
                     Role::Probe => self.probe_message(key.index, message),
                 },
                 Err(error) => {
-                    tracing::debug!(%error, "a client broke the WebSocket protocol");
+                    tracing::debug!(connection = %key, %error, "a client broke the WebSocket protocol");
                     match role {
                         Role::Main => self.end(
                             key.index,

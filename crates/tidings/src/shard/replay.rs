@@ -69,9 +69,9 @@ impl Shard {
     pub(crate) fn tell_gap(&mut self, index: u32, channels: &[&Channel], from: u64) {
         let names: Vec<&str> = channels.iter().map(|channel| channel.shown()).collect();
         let next = self.server.hub.id(from);
-        tracing::debug!(channels = ?names, %next, "a client has a gap");
         self.meters.gaps.add(1);
         let Some(connection) = self.at(index) else { return };
+        tracing::debug!(connection = %connection.key, channels = ?names, %next, "a client has a gap");
         match connection.wire {
             Wire::Json => connection
                 .outbox

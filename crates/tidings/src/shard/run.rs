@@ -264,7 +264,7 @@ pub(crate) async fn decided<T>(deciding: impl Future<Output = Result<T>>) -> Res
 async fn enter(cell: Rc<Cell>, task: EnterTask) {
     let outcome = decided(task.decide(&cell.server)).await;
     if let Err(error) = &outcome {
-        cell.server.hub.refusals.note(error);
+        cell.server.hub.refusals.note(error, task.address());
     }
     // As a command, so that it takes its place among the events.
     let EnterTask { key, namespace, .. } = task;

@@ -48,7 +48,7 @@ impl Shard {
         }
         let is_stream = matches!(connection.transport, Transport::Stream(_));
         if (has_link || is_stream) && connection.blocked && now_ms - connection.progress_ms > STALL_CLOSE_MS {
-            tracing::debug!("a client accepted no byte for 30 s");
+            tracing::debug!(connection = %connection.key, "a client accepted no byte for 30 s");
             self.meters.stalled.add(1);
             return self.end(index, Reason::TransportError, Farewell::None);
         }
@@ -68,7 +68,7 @@ impl Shard {
         }
         let owes_since_ms = connection.client.partial_since_ms();
         if owes_since_ms.is_some_and(|since_ms| now_ms - since_ms > ATTACHMENT_MS) {
-            tracing::debug!("a client left a packet without its attachments");
+            tracing::debug!(connection = %connection.key, "a client left a packet without its attachments");
             return self.end(index, Reason::ForcedClose, Farewell::Goodbye);
         }
         if !self.check_credentials(index) {

@@ -81,17 +81,7 @@ impl Responder {
             attachments.len(),
             arguments,
         );
-        let socket = self.socket;
-        let server = Arc::clone(&socket.server);
-        let shard = socket.key.shard;
-        server.hub.send(
-            shard,
-            Command::Send {
-                socket,
-                packet: Packet { bytes, attachments },
-                volatile: false,
-            },
-        );
+        self.socket.dispatch(Packet { bytes, attachments }, false);
     }
 }
 

@@ -21,7 +21,7 @@ use crate::server::Server;
 use crate::shard::command::{Action, BroadcastKind, Command, Selection};
 
 /// What [`Io::emit`](super::io::Io::emit) and its sisters answer. It needs no await: the event is on its way. Awaited, it
-/// gives the event's id once it is kept, none for what is not logged.
+/// gives the event's id once it is kept, none for what is not logged. An error is logged where it is dropped instead.
 #[derive(Debug)]
 pub struct Emitted {
     outcome: Result<Option<Appending>>,
@@ -29,9 +29,6 @@ pub struct Emitted {
 
 impl Emitted {
     pub(crate) fn new(outcome: Result<Option<Appending>>) -> Self {
-        if let Err(error) | Ok(Some(Appending::Done(Err(error)))) = &outcome {
-            tracing::warn!(%error, "an event can't be emitted");
-        }
         Self { outcome }
     }
 
@@ -44,9 +41,17 @@ impl Emitted {
     /// The receipt, where it is there.
     pub(crate) fn try_receipt(&mut self) -> Option<Result<Option<Receipt>>> {
         match &mut self.outcome {
-            Ok(Some(appending)) => Some(appending.try_take()?.map(Some)),
+            Ok(Some(appending)) => {
+                let receipt = appending.try_take()?;
+                self.outcome = Ok(None);
+                Some(receipt.map(Some))
+            }
             outcome => Some(std::mem::replace(outcome, Ok(None)).map(|_| None)),
         }
+    }
+
+    fn take(mut self) -> Result<Option<Appending>> {
+        std::mem::replace(&mut self.outcome, Ok(None))
     }
 
     /// Waits until the event is kept: its id, whether it had been published before under its key, and what it survives; none for
@@ -56,9 +61,18 @@ impl Emitted {
     /// When it can't be emitted; `key_conflict` when its key was used for other content; `store_full` or `unavailable` when it
     /// can't be kept.
     pub async fn receipt(self) -> Result<Option<Receipt>> {
-        match self.outcome? {
+        match self.take()? {
             Some(appending) => appending.await.map(Some),
             None => Ok(None),
+        }
+    }
+}
+
+/// An error that nobody asks for is not lost without a word.
+impl Drop for Emitted {
+    fn drop(&mut self) {
+        if let Err(error) | Ok(Some(Appending::Done(Err(error)))) = &self.outcome {
+            tracing::warn!(%error, "an event can't be emitted");
         }
     }
 }
@@ -180,6 +194,21 @@ impl Broadcast {
     pub fn key(mut self, key: impl Into<Arc<str>>) -> Self {
         self.key = Some(key.into());
         self
+    }
+
+    /// Whether [`emit`](Broadcast::emit) would take an event, as far as that can be known before: its name, its arguments, its
+    /// key and what the pacing of the channels asks for. Whether its key was used for other content, and whether there is room,
+    /// is known once it is emitted.
+    ///
+    /// # Errors
+    /// As awaiting what `emit` answers.
+    pub fn check(&self, name: &str, arguments: &impl Emit) -> Result<()> {
+        event::check_name(name)?;
+        let drafts = self.drafts(name, arguments::encode(arguments)?)?;
+        match &self.server.pacer {
+            Some(pacer) => drafts.iter().try_for_each(|draft| pacer.check(draft)),
+            None => Ok(()),
+        }
     }
 
     /// Emits an event. Awaiting the answer is not needed.

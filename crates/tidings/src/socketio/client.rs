@@ -191,7 +191,7 @@ impl Shard {
         let packet = match socketio::decode(text, attachments_max) {
             Ok(packet) => packet,
             Err(error) => {
-                tracing::debug!(%error, "a client sent a malformed packet");
+                tracing::debug!(connection = %self.name(index), %error, "a client sent a malformed packet");
                 return self.broke_protocol(index, "a malformed packet");
             }
         };
@@ -287,7 +287,7 @@ impl Shard {
 
     /// The reference server closes the transport, so that the client comes back with a clean state.
     fn broke_protocol(&mut self, index: u32, problem: &'static str) -> ControlFlow<()> {
-        tracing::debug!(problem, "a client broke the Socket.IO protocol");
+        tracing::debug!(connection = %self.name(index), problem, "a client broke the Socket.IO protocol");
         self.end(index, Reason::ForcedClose, Farewell::Goodbye);
         ControlFlow::Break(())
     }
@@ -306,7 +306,7 @@ impl Shard {
         let event = match socketio::event(data) {
             Ok(event) => event,
             Err(error) => {
-                tracing::debug!(%error, "a client sent a malformed event");
+                tracing::debug!(connection = %self.name(index), %error, "a client sent a malformed event");
                 return self.broke_protocol(index, "a malformed event");
             }
         };
@@ -381,7 +381,10 @@ impl Shard {
             return Verdict::Pass;
         }
         let verdict = client.rate.count(now_ms, per_second, burst);
-        self.meters.rate_limited.add(u64::from(verdict != Verdict::Pass));
+        if verdict != Verdict::Pass {
+            self.meters.rate_limited.add(1);
+            tracing::debug!(connection = %self.name(index), "a client sends too much");
+        }
         verdict
     }
 
@@ -576,7 +579,7 @@ impl Shard {
                 true
             }
             Some((Due::End, _)) => {
-                tracing::debug!("a client's credential has ended");
+                tracing::debug!(connection = %self.name(index), "a client's credential has ended");
                 self.close_transport(index, 4401);
                 false
             }
@@ -586,6 +589,7 @@ impl Shard {
     // What the application sends to one socket
 
     pub(crate) fn send(&mut self, socket: &SocketInner, packet: &Packet, volatile: bool) {
+        socket.dispatched(packet);
         if self.member_id(socket).is_none() {
             return; // an ack of a socket that is gone is nobody's
         }

@@ -13,7 +13,8 @@ use super::extract::Event;
 use super::handler;
 use super::reason::Reason;
 use super::socket::SocketInner;
-use crate::limits::{QUEUE_BYTES_MAX, TURN_JOBS_MAX};
+use crate::connection::Connection;
+use crate::limits::{QUEUE_BYTES_MAX, TURN_JOBS_MAX, UNSENT_BYTES_MAX};
 use crate::shard::run::{self, Cell, Task};
 
 /// What a socket's application is to be told.
@@ -104,6 +105,10 @@ fn run_jobs(cell: &Rc<Cell>, driver: &Rc<Driver>, mut first: Option<Job>) {
         let Some(job) = first.take().or_else(|| driver.pop()) else {
             return driver.is_running.set(false);
         };
+        if matches!(job, Job::Event { .. }) && must_wait(cell, &driver.socket) {
+            driver.push_first(job);
+            break;
+        }
         if let Some(rest) = run::poll_once(&cell.server, task(driver, job)) {
             let rest = run::guard(&cell.server, rest);
             let (cell, driver) = (Rc::clone(cell), Rc::clone(driver));
@@ -119,6 +124,12 @@ fn run_jobs(cell: &Rc<Cell>, driver: &Rc<Driver>, mut first: Option<Job>) {
     driver.is_running.set(false);
     driver.schedule();
     cell.state.borrow_mut().postpone(Rc::clone(driver));
+}
+
+/// Whether so much is to be written first that its client, who may not read at all, is not to be answered more.
+fn must_wait(cell: &Cell, socket: &SocketInner) -> bool {
+    let is_full = |connection: &mut Connection| connection.is_full(cell.server.hub.limits.outbox_bytes);
+    socket.unsent() > UNSENT_BYTES_MAX || cell.state.borrow_mut().get(socket.key).is_some_and(is_full)
 }
 
 fn task(driver: &Rc<Driver>, job: Job) -> Task {

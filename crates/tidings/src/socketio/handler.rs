@@ -1,6 +1,7 @@
 //! Handlers: the application's functions, and how they are called.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -360,6 +361,11 @@ pub(crate) struct EnterTask {
 }
 
 impl EnterTask {
+    /// Where the client comes from.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.handshake.address()
+    }
+
     pub(crate) async fn decide(&self, server: &Arc<Server>) -> Result<Arc<SocketInner>> {
         let behaviour = &self.namespace.behaviour;
         let auth = behaviour.auth().or_else(|| server.namespaces.root_auth());

@@ -62,9 +62,9 @@ impl Namespace {
 
     pub(crate) fn observe_error(&self, socket: &SocketInner, error: &Error) {
         if error.source().is_some() {
-            tracing::error!(namespace = &*self.path, socket = socket.id(), %error, "a handler failed");
+            tracing::error!(connection = %socket.key, namespace = &*self.path, socket = socket.id(), %error, "a handler failed");
         } else {
-            tracing::debug!(namespace = &*self.path, socket = socket.id(), %error, "a handler refused an event");
+            tracing::debug!(connection = %socket.key, namespace = &*self.path, socket = socket.id(), %error, "a handler refused an event");
         }
         let observer = self.behaviour.registered.read().error.clone();
         if let Some(observer) = observer {

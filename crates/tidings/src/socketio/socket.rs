@@ -18,6 +18,7 @@ use super::handler::{Answer, ErasedHandler, Handler};
 use super::io::Io;
 use super::reason::Reason;
 use crate::channel::Channel;
+use crate::connections::ConnectionId;
 use crate::error::Result;
 use crate::event::{self, Draft, Message};
 use crate::handshake::Handshake;
@@ -49,6 +50,11 @@ impl<U: Send + Sync + 'static> Socket<U> {
     /// The socket's public id: 24 characters, not the session id of its transport.
     pub fn id(&self) -> &str {
         &self.inner.id
+    }
+
+    /// The connection that it is on, as [`Io::connections`] and the log name it.
+    pub fn connection_id(&self) -> ConnectionId {
+        ConnectionId(self.inner.key)
     }
 
     /// What [`Io::auth`] answered for this client.
@@ -195,11 +201,7 @@ impl<U: Send + Sync + 'static> Socket<U> {
                 bytes,
                 attachments: encoded.attachments,
             };
-            self.inner.command(Command::Send {
-                socket: Arc::clone(&self.inner),
-                packet,
-                volatile: true,
-            });
+            self.inner.dispatch(packet, true);
             Ok(None)
         };
         Emitted::new(send())

@@ -115,7 +115,8 @@ impl Shard {
     ) -> u32 {
         let now_ms = self.now_ms;
         let ping_due_ms = now_ms + self.server.config.ping_interval_ms();
-        self.insert(|key: Key| Connection {
+        let address = opening.as_ref().and_then(|opening| opening.address());
+        let index = self.insert(|key: Key| Connection {
             key,
             sid,
             transport,
@@ -143,7 +144,9 @@ impl Shard {
             client: Client::default(),
             plain: None,
             _permit: permit,
-        })
+        });
+        tracing::debug!(connection = %self.name(index), ?wire, ?address, "a connection is open");
+        index
     }
 
     fn handshake(&self, sid: RandomId, upgrades: &[&str]) -> String {
@@ -169,7 +172,7 @@ impl Shard {
             Message::Text(text) => match engineio::decode_packet(text) {
                 Ok(packet) => self.packet(index, packet),
                 Err(error) => {
-                    tracing::debug!(%error, "a client sent a malformed packet");
+                    tracing::debug!(connection = %self.name(index), %error, "a client sent a malformed packet");
                     self.end(index, Reason::ParseError, Farewell::Goodbye);
                     ControlFlow::Break(())
                 }

@@ -100,7 +100,7 @@ async fn handle(State(server): State<Arc<Server>>, request: http::Request<Body>)
         Ok(origin) => origin.map(str::to_owned),
         Err(reason) => {
             let refused = Error::coded(Code::OriginNotAllowed, reason.clone());
-            server.hub.refusals.note(&refused);
+            server.hub.refusals.note(&refused, client_address(&server, &request));
             return refuse(&Refusal::Forbidden(reason), is_upgrade);
         }
     };

@@ -19,7 +19,7 @@ pub enum StoreError {
         source: io::Error,
     },
     /// The disk, or this user's part of it, is full.
-    #[error("the disk of the store's folder {} is full ({source}); make room, then start again", path.display())]
+    #[error("the disk of the store's folder {} is full ({source}); make room on it", path.display())]
     Full {
         /// The folder that was set.
         path: PathBuf,

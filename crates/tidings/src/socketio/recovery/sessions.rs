@@ -378,6 +378,26 @@ impl Sessions {
         }
     }
 
+    /// Takes the sessions of a user whose clients are away out of a room.
+    pub(crate) fn leave(&self, user: &str, channel: &Channel) {
+        let mut table = self.table.lock();
+        for entry in table.entries.values_mut() {
+            let (stored, changes) = match entry {
+                Entry::Live(_) => continue,
+                Entry::Away { stored, .. } => (stored, None),
+                Entry::Coming { stored, changes, .. } => (stored, Some(changes)),
+            };
+            if stored.user.as_deref() != Some(user) || !stored.is_in(channel) {
+                continue;
+            }
+            stored.rooms.retain(|room| room.channel != *channel);
+            self.left(stored.pid, channel);
+            if let Some(changes) = changes {
+                changes.push(Change::Left(channel.clone()));
+            }
+        }
+    }
+
     /// Does to the sessions whose clients are not there what is done to sockets.
     pub(crate) fn apply(&self, selection: &Selection, action: &Action) {
         let mut gone = Vec::new();

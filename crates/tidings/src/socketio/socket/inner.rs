@@ -49,6 +49,8 @@ pub(crate) struct SocketInner {
     is_set_up: AtomicBool,
     pub(super) state: Mutex<State>,
     pub(crate) concurrent: AtomicUsize,
+    /// Bytes on their way to its outbox.
+    unsent: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -148,6 +150,7 @@ impl SocketInner {
                 ..State::default()
             }),
             concurrent: AtomicUsize::new(0),
+            unsent: AtomicUsize::new(0),
         }))
     }
 
@@ -204,14 +207,27 @@ impl SocketInner {
             bytes,
             attachments: Vec::new(),
         };
-        self.server.hub.send(
-            self.key.shard,
-            Command::Send {
-                socket: Arc::clone(self),
-                packet,
-                volatile: false,
-            },
-        );
+        self.dispatch(packet, false);
+    }
+
+    /// Has a packet written that is no event of the log.
+    pub(crate) fn dispatch(self: &Arc<Self>, packet: Packet, volatile: bool) {
+        self.unsent.fetch_add(packet.len(), Ordering::Relaxed);
+        self.command(Command::Send {
+            socket: Arc::clone(self),
+            packet,
+            volatile,
+        });
+    }
+
+    /// A packet has come to the outbox.
+    pub(crate) fn dispatched(&self, packet: &Packet) {
+        self.unsent.fetch_sub(packet.len(), Ordering::Relaxed);
+    }
+
+    /// Bytes on their way to its outbox.
+    pub(crate) fn unsent(&self) -> usize {
+        self.unsent.load(Ordering::Relaxed)
     }
 
     /// Enters a room. The command is sent under the lock, so that commands come in the order of changes.

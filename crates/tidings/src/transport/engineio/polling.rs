@@ -175,7 +175,7 @@ impl Shard {
                     }
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "a client sent a malformed payload");
+                    tracing::debug!(connection = %self.name(index), %error, "a client sent a malformed payload");
                     return self.end(index, Reason::ParseError, Farewell::Close(None));
                 }
             }
