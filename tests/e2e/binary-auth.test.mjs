@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { assertProblem, poll } from "./lib/channels.mjs";
 import { Client, newest } from "./lib/clients.mjs";
 import { request } from "./lib/http.mjs";
 import { enter, serving, start, startDev, user } from "./lib/server.mjs";
@@ -56,6 +57,22 @@ describe("tokens", { concurrency: true }, () => {
         client.close();
       });
     }
+  }
+
+  const polls = {
+    "a jti that is a number": [{ jti: 7 }, 401],
+    "an empty jti": [{ jti: "" }, 401],
+    "a jti of 251 bytes": [{ jti: "x".repeat(251) }, 401],
+    "a jti of 250 bytes": [{ jti: "x".repeat(250) }, 200],
+    "an iat that is 120 s ahead": [{ iat: now() + 120 }, 401],
+    "an iat that is 30 s ahead": [{ iat: now() + 30 }, 200],
+  };
+  for (const [what, [claims, status]] of Object.entries(polls)) {
+    test(`${what} is ${status === 200 ? "fine" : "refused"} on /poll`, async () => {
+      const answer = await poll(server, "open:a", { token: tokenOf("ann", claims), wait: 0 });
+      if (status === 200) assert.equal(answer.status, 200, answer.body);
+      else assertProblem(answer, 401, "unauthenticated");
+    });
   }
 
   for (const alg of ["HS256", "HS384", "HS512"]) {

@@ -4,11 +4,14 @@ import { execFileSync } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { BackEnd, HOOK_SECRET, SILENT, status } from "./lib/back-end.mjs";
 import { API_KEY, assertError, assertProblem, call, Plain, Place, poll, polled, publish, Sse, tailOf } from "./lib/channels.mjs";
 import { Client, newest } from "./lib/clients.mjs";
+import { request } from "./lib/http.mjs";
 import { scratch } from "./lib/scratch.mjs";
 import { enter, user } from "./lib/server.mjs";
+import { freePort } from "./lib/targets.mjs";
 import { now, SECRET, tokenOf } from "./lib/tokens.mjs";
 import { until, within } from "./lib/wait.mjs";
 
@@ -151,6 +154,24 @@ describe("connect", { concurrency: 4 }, () => {
       assert.equal((await plain.events(2)).at(-1).data, 4);
       assert.equal(backEnd.of("subscribe").length, 1, "it has said so already; bob asked for presence");
       for (const client of [ann, plain, bob, sse]) client.close();
+    }));
+
+  test("lets nobody in with an answer that says neither yes nor no", () =>
+    hooked(async (place, backEnd) => {
+      for (const answer of [{ allow: null }, { code: "banned" }, { message: "until Monday" }]) {
+        backEnd.answers.connect = answer;
+        const { socketio, ws } = await outcomes(place);
+        assert.deepEqual([socketio, ws], ["transport closed", "unavailable 1012"], JSON.stringify(answer));
+      }
+    }));
+
+  test("puts nobody into another user's own channel", () =>
+    hooked(async (place, backEnd) => {
+      backEnd.answers.connect = { subscribe: ["user:bob"] };
+      const { socketio, ws } = await outcomes(place);
+      assert.deepEqual([socketio, ws], ["transport closed", "unavailable 1012"]);
+      backEnd.answers.connect = { subscribe: ["user:ann"] };
+      assert.deepEqual(await outcomes(place), { socketio: "in", ws: "in", sse: 200, poll: "in" });
     }));
 
   test("is asked once in ten seconds for who polls", () =>
@@ -358,6 +379,34 @@ describe("subscribe", { concurrency: 4 }, () => {
       assert.ok(since.includes("mem:a,mem:b") && since.includes("mem:b"), since.join(" "));
       ann.close();
     }));
+
+  test("that is still asked about when a fresh token no longer grants it has ended with that", () =>
+    hooked(
+      async (place, backEnd) => {
+        backEnd.answers.subscribe = () => sleep(400, { allow: true });
+        const plain = await Plain.enter(place, "ann", { claims: { channels: { subscribe: ["room:*"] } } });
+        const [, fresh] = await Promise.all([plain.ask("subscribe", { channels: ["room:6"] }), plain.ask("auth", { token: tokenOf("ann") })]);
+        assert.deepEqual([fresh.type, fresh.result], ["ok", { ended: ["room:6"] }], JSON.stringify(fresh));
+        assert.deepEqual(backEnd.of("subscribe").map(({ channels }) => channels), [["room:6"]]);
+        await publish(place, "room:6", "e", 1);
+        assert.deepEqual(await plain.settled(), []);
+        plain.close();
+      },
+      { keys: 'subscribe = ["room:*"]' },
+    ));
+
+  for (const [what, long] of [["short", false], ["long", true]])
+    test(`refuses a ${what} poll whose token is revoked while it is asked`, () =>
+      hooked(async (place, backEnd) => {
+        const since = long ? await tailOf(place, "mem:a", { token: tokenOf("bob") }) : undefined;
+        let answered;
+        backEnd.answers.subscribe = () => new Promise((done) => (answered = done));
+        const polling = poll(place, "mem:a", { token: tokenOf("ann", { jti: "lost" }), ...(long ? { since, wait: 2 } : { wait: 0 }) });
+        await backEnd.saw("subscribe", ({ user }) => user === "ann");
+        assert.equal((await call("POST", place, "/api/v1/tokens/lost/revoke", { token: API_KEY })).status, 200);
+        answered({ allow: true });
+        assertProblem(await polling, 401, "unauthenticated");
+      }));
 });
 
 describe("event", { concurrency: 4 }, () => {
@@ -408,6 +457,39 @@ describe("event", { concurrency: 4 }, () => {
       }
       assert.deepEqual(await plain.settled(), []);
       for (const client of [ann, plain]) client.close();
+    }));
+
+  test("publishes nothing of a list with a key that is too long", () =>
+    hooked(async (place, backEnd) => {
+      const [ann, plain] = [await enter(place, "ann"), await Plain.enter(place, "bob")];
+      await plain.subscribe("mem:a");
+      const pair = (key) => ({ publish: [{ channel: "mem:a", event: "good" }, { channel: "mem:a", event: "keyed", key }] });
+      backEnd.answers.event = pair("x".repeat(129));
+      refused(await ann.ask("order:new"), "unavailable");
+      await publish(place, "mem:a", "marker", 1);
+      assert.equal((await plain.nextOf("event")).event, "marker");
+      backEnd.answers.event = pair("x".repeat(128));
+      assert.deepEqual(await ann.ask("order:new"), { ok: true });
+      assert.deepEqual((await plain.events(2)).map(({ event }) => event), ["good", "keyed"]);
+      for (const client of [ann, plain]) client.close();
+    }));
+
+  test("is refused with the code and the message of a 403's `error`", () =>
+    hooked(async (place, backEnd) => {
+      const ann = await enter(place, "ann");
+      for (const code of [403, 401]) {
+        backEnd.answers.event = status(code, { error: { code: "nope", message: "m" } });
+        assert.deepEqual(await ann.ask("order:new"), { ok: false, code: "nope", message: "m" }, `${code}`);
+      }
+      ann.close();
+    }));
+
+  test("has a reply of null, which is not none", () =>
+    hooked(async (place, backEnd) => {
+      const ann = await enter(place, "ann");
+      backEnd.answers.event = { reply: null };
+      assert.deepEqual(await ann.ask("order:new"), { ok: true, data: null });
+      ann.close();
     }));
 
   test("of one socket are handled one after the other, those of others meanwhile", () =>
@@ -536,4 +618,31 @@ describe("disconnect", { concurrency: 4 }, () => {
       },
       { top: 'drain = "2s"\n' },
     ));
+});
+
+test("/metrics tells of the calls: how many, how they went, what they took", async () => {
+  const port = await freePort();
+  const env = { TIDINGS_ADMIN__LISTEN: `127.0.0.1:${port}` };
+  const metrics = async () => (await request("GET", `http://127.0.0.1:${port}/metrics`)).body;
+  const value = (text, series) => Number(text.split("\n").find((line) => line.startsWith(`${series} `))?.split(" ")[1]);
+  const calls = (text, outcome) => value(text, `tidings_hook_calls_total{hook="connect",outcome="${outcome}"}`);
+  await hooked(
+    async (place, backEnd) => {
+      const ann = await enter(place, "ann");
+      const first = await metrics();
+      assert.equal(calls(first, "answered"), 1, first);
+      assert.ok(Number.isNaN(calls(first, "failed")), "none has yet");
+      assert.equal(value(first, 'tidings_hook_seconds_bucket{hook="connect",le="+Inf"}'), 1, first);
+      assert.equal(value(first, "tidings_hook_waiting"), 0, first);
+      backEnd.answers.connect = status(500);
+      assertError(await new Plain(place, { token: tokenOf("bob") }).next(), "unavailable");
+      const second = await metrics();
+      assert.deepEqual([calls(second, "answered"), calls(second, "failed")], [1, 1], second);
+      // Who has gone waits while the back end can't be told.
+      backEnd.answers.disconnect = status(500);
+      ann.close();
+      await until("one that waits", async () => value(await metrics(), "tidings_hook_waiting") === 1);
+    },
+    { env },
+  );
 });

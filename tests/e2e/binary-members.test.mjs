@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { API_KEY, assertProblem, call, inPlace, Plain, poll, polled, publish, Sse } from "./lib/channels.mjs";
 import { transports } from "./lib/clients.mjs";
+import { Proxy } from "./lib/proxy.mjs";
 import { enter } from "./lib/server.mjs";
 import { tokenOf } from "./lib/tokens.mjs";
 import { until } from "./lib/wait.mjs";
@@ -180,6 +181,33 @@ describe("a user that the back end puts into a channel", { concurrency: 2 }, () 
       await client.sawEvent("two");
       assert.equal(client.socket.recovered, true);
       client.close();
+    }));
+
+  test("leaving reaches a Socket.IO session that is away: it comes back without the channel, and to what else it was in", () =>
+    inPlace(at, async (place) => {
+      const proxy = await Proxy.to(place);
+      const again = { reconnection: true, reconnectionDelay: 20, reconnectionDelayMax: 100 };
+      const client = await enter(proxy, "ann", { ...again, claims: { channels: { subscribe: ["room:*"] } } });
+      assert.equal((await client.ask("subscribe", ["room:left", "room:kept"])).ok, true);
+      for (const channel of ["room:left", "room:kept"]) {
+        await publish(place, channel, "before", channel);
+        assert.equal((await client.sawEvent("before")).args[0], channel);
+      }
+      proxy.down();
+      await client.sawDisconnect();
+      await until("the server has seen it go", async () => (await answered(place, "GET", "ann/connections")).connections.length === 0);
+      await leave(place, "ann", "room:left");
+      for (const channel of ["room:left", "room:kept"]) await publish(place, channel, "missed", channel);
+      proxy.up();
+      await client.connected();
+      assert.equal(client.socket.recovered, true);
+      for (const channel of ["room:left", "room:kept"]) await publish(place, channel, "later", channel);
+      await client.sawEvent("later");
+      await client.ask("subscribe", "open:x"); // whatever was on its way has come
+      const since = client.records.filter(({ event }) => ["missed", "later"].includes(event));
+      assert.deepEqual(since.map(({ event, args }) => [event, args[0]]), [["missed", "room:kept"], ["later", "room:kept"]]);
+      client.close();
+      proxy.close();
     }));
 });
 

@@ -11,7 +11,7 @@ import { request } from "./lib/http.mjs";
 import { AUTH, CHANNELS, enter, QUIET, serving, start, startDev, user } from "./lib/server.mjs";
 import { freePort, runBinary } from "./lib/targets.mjs";
 import { claimsOf, SECRET, tokenOf } from "./lib/tokens.mjs";
-import { until } from "./lib/wait.mjs";
+import { until, within } from "./lib/wait.mjs";
 import { Polling } from "./lib/wire.mjs";
 
 // Runs to its end: {code, stdout (lines), stderr}.
@@ -392,5 +392,69 @@ describe("signals", { concurrency: true }, () => {
     const { code, signal } = await server.stop("SIGTERM");
     assert.ok(code !== null || signal === "SIGTERM");
     client.close();
+  });
+});
+
+const KEY = "a-key-of-the-back-end-that-is-long-enough";
+
+// Log lines enough to fill a pipe, and the queue before it, several times.
+async function muchToLog(server) {
+  const headers = { authorization: "Bearer junk" };
+  for (let n = 0; n < 6000; n += 100)
+    await Promise.all(Array.from({ length: 100 }, () => request("GET", `${server.url}/poll?channel=open:1`, { headers })));
+}
+
+describe("whoever reads the log", () => {
+  for (const [what, stop] of Object.entries({ "is stuck": (stderr) => stderr.pause(), "is gone": (stderr) => stderr.destroy() })) {
+    test(`${what}: nothing else waits for that`, async () => {
+      const admin = await freePort();
+      const server = await start({ env: { RUST_LOG: "tidings=debug", TIDINGS_ADMIN__LISTEN: `127.0.0.1:${admin}`, TIDINGS_API__KEY: KEY } });
+      try {
+        const ann = await enter(server, "ann");
+        stop(server.child.stderr);
+        await muchToLog(server);
+        assert.equal((await ann.ask("publish", "open:1", "connect", 1)).code, "bad_request", "what is refused is answered");
+        assert.equal((await ann.ask("publish", "open:1", "e", 1)).ok, true);
+        const revoked = await request("POST", `${server.url}/api/v1/tokens/some/revoke`, { headers: { authorization: `Bearer ${KEY}` } });
+        assert.equal(revoked.status, 200, revoked.body);
+        server.child.kill("SIGHUP");
+        const { body } = await request("GET", `http://127.0.0.1:${admin}/metrics`);
+        const dropped = Number(body.match(/^tidings_log_lines_dropped_total (\d+)/m)[1]);
+        assert.equal(dropped > 0, what === "is stuck", `${dropped} lines were dropped`);
+        const exited = once(server.child, "exit");
+        server.child.kill("SIGTERM");
+        await ann.sawDisconnect();
+        assert.deepEqual(await within("its exit", exited), [0, null]);
+      } finally {
+        server.child.stderr.resume();
+        await server.stop("SIGKILL");
+      }
+    });
+  }
+
+  test("finds why a client was refused, and which call of the API it was", async () => {
+    await serving({ env: { RUST_LOG: "tidings=debug", TIDINGS_API__KEY: KEY } }, async (server) => {
+      const poll = await request("GET", `${server.url}/poll?channel=open:1`, { headers: { authorization: "Bearer junk" } });
+      assert.equal(poll.status, 401);
+      const call = (headers, body) => request("POST", `${server.url}/api/v1/publish`, { headers: { authorization: `Bearer ${KEY}`, ...headers }, body });
+      const named = await call({ "x-request-id": "mine-7" }, "{");
+      assert.equal(named.headers["x-request-id"], "mine-7");
+      const other = await call({ "x-request-id": "no name" }, JSON.stringify({ channel: "open:1", event: "e" }));
+      assert.match(other.headers["x-request-id"], /^[0-9a-f]{8}-\d+$/);
+      const ann = await enter(server, "ann");
+      await ann.ask("subscribe", "secret");
+      const { id } = JSON.parse((await request("GET", `${server.url}/api/v1/users/ann/connections`, { headers: { authorization: `Bearer ${KEY}` } })).body).connections[0];
+      ann.close();
+      for (const line of [
+        /a client is not let in.*unauthenticated.*127\.0\.0\.1/,
+        /api\{request="mine-7"\}.*a request is refused.*invalid_json/,
+        /api\{request="mine-7"\}.*a call of the API.*publish.*status=400/,
+        new RegExp(`a connection is open connection=${id}`),
+        new RegExp(`a handler refused an event connection=${id}.*forbidden`),
+        new RegExp(`a connection ends connection=${id}`),
+      ])
+        await until(`${line}`, () => server.stderr.split("\n").some((one) => line.test(one)));
+      assert.doesNotMatch(server.stderr, /Bearer|junk/);
+    });
   });
 });

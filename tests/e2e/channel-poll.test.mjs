@@ -601,6 +601,31 @@ describe("life", { concurrency: true }, () => {
   });
 });
 
+test("who long-polls is present while it waits and for the grace after, whatever number of polls that is", async () => {
+  const channel = "mem:poll presence";
+  const watcher = await Plain.enter(place, "cid");
+  let { cursor: since } = await watcher.subscribe(channel);
+  const present = async () => (await watcher.result("presence", { channel })).users.map(({ user }) => user);
+  const heard = (type) => watcher.messages.filter((message) => message.type === type && message.user === "ann").length;
+  assert.deepEqual(await present(), ["cid"]);
+  // The first waits longer than the grace: who were present for that alone would leave meanwhile.
+  for (const wait of [4, 1, 1]) {
+    const one = await waiting(channel, { since, wait });
+    await until("ann is present", async () => (await present()).includes("ann"));
+    const { status, json, body } = await one.answer;
+    assert.deepEqual([status, json?.events], [200, []], body);
+    assert.deepEqual(await present(), ["ann", "cid"], "for a moment more");
+    since = json.next;
+  }
+  assert.deepEqual([heard("join"), heard("leave")], [1, 0]);
+  await until("ann's leave", () => heard("leave") > 0);
+  assert.deepEqual(await watcher.settled(), []);
+  assert.deepEqual([heard("join"), heard("leave")], [1, 1]);
+  const { count: left, users } = await watcher.result("presence", { channel });
+  assert.deepEqual([left, users.map(({ user }) => user)], [1, ["cid"]]);
+  watcher.close();
+});
+
 test("the server is still well", async () => {
   assert.equal((await poll(place, "mem:a", { wait: 0 })).status, 200);
 });

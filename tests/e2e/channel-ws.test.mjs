@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import {
+  API_KEY,
   assertError,
+  call,
   epochOf,
   FAST,
   foreign,
@@ -841,6 +843,34 @@ describe("life", { concurrency: true }, () => {
         return type === "welcome";
       });
       inside[1].close();
+    });
+  });
+
+  test("connections per user: who came as nobody counts as soon as it says who it is", async () => {
+    await inPlace({ auth: `${AUTH}anonymous = true\n`, limits: `${FAST}connections_per_user = 2\n` }, async (place) => {
+      const plains = [];
+      for (const _ of count(3)) {
+        const plain = new Plain(place);
+        assert.equal("user" in (await plain.welcomed()), false);
+        plains.push(plain);
+      }
+      const auth = { token: tokenOf("ann") };
+      for (const plain of plains.slice(0, 2)) await plain.result("auth", auth);
+      await plains[2].refused("auth", auth, "too_many_connections");
+      const { status, json, body } = await call("GET", place, "/api/v1/users/ann/connections", { token: API_KEY });
+      assert.deepEqual([status, json.connections?.map(({ kind }) => kind)], [200, ["websocket", "websocket"]], body);
+      // A fresh token of one that is inside is no further one, and there is room when one has gone.
+      await plains[0].result("auth", auth);
+      plains[1].close();
+      await plains[1].end();
+      await until("room for another", async () => {
+        const plain = new Plain(place);
+        await plain.welcomed();
+        const { type } = await plain.ask("auth", auth).catch(() => ({}));
+        plain.cut();
+        return type === "ok";
+      });
+      for (const plain of plains) plain.cut();
     });
   });
 

@@ -291,7 +291,7 @@ describe("the console's page", () => {
       await until("an answer", async () => /^Published as [0-9a-z]{8}-\d+, kept in memory$/.test(await by(page, "publish-answer").textContent()));
       const { args } = await ann.sawEvent("by hand");
       assert.equal(args.length, 3);
-      await until("it is in sight too", async () => /^\{"long":/.test((await texts("tail"))[0]));
+      await until("it is in sight too, to the last digit", async () => (await texts("tail"))[0] === '{"long":12345678901234567890}');
       await by(page, "publish-data").fill("{");
       await by(page, "publish").click();
       await until("it is told", async () => /no JSON/.test(await by(page, "publish-answer").textContent()));

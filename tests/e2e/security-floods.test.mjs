@@ -5,14 +5,14 @@ import http from "node:http";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Arena, closeCode, count, frame, inArena, Raw, upgrade, WEBSOCKETS } from "./lib/arena.mjs";
-import { API_KEY, apiPublish, assertProblem, call, Plain, poll, Sse } from "./lib/channels.mjs";
+import { API_KEY, apiPublish, assertProblem, call, Plain, poll, publish, Sse } from "./lib/channels.mjs";
 import { enter } from "./lib/server.mjs";
 import { tokenOf } from "./lib/tokens.mjs";
 import { until, within } from "./lib/wait.mjs";
-import { Polling } from "./lib/wire.mjs";
+import { Polling, Socket } from "./lib/wire.mjs";
 
 // Each takes a descriptor on both sides. Where a process may have fewer than that, fewer come.
-const HALF_OPEN = Math.min(3000, descriptors() - 300);
+const HALF_OPEN = Math.min(5000, descriptors() - 300);
 
 function descriptors() {
   try {
@@ -281,5 +281,57 @@ describe("lists and floods", () => {
           return isIn;
         });
       });
+    }));
+});
+
+describe("who asks and never reads", () => {
+  // A page of history of 900 kB each, asked for in one write as often as the rate allows.
+  const ASKED = 190;
+  const asking = {
+    "/ws": async (place) => {
+      const plain = await Plain.enter(place, "ann");
+      plain.ws._socket.pause();
+      plain.ws._socket.write(Buffer.concat(count(ASKED).map(() => frame(1, '{"type":"history","id":1,"channel":"mem:big"}'))));
+      return () => plain.cut();
+    },
+    "Socket.IO": async (place) => {
+      const socket = await new Socket(place).join(`40${JSON.stringify({ token: tokenOf("ann") })}`);
+      socket.ws._socket.pause();
+      socket.ws._socket.write(Buffer.concat(count(ASKED).map(() => frame(1, '420["history","mem:big"]'))));
+      return () => socket.cut();
+    },
+    "Socket.IO, polling": async (place) => {
+      const polling = await new Polling(place).join(`40${JSON.stringify({ token: tokenOf("ann") })}`);
+      await polling.post(count(ASKED).map(() => '420["history","mem:big"]').join("\x1e"));
+      return () => {};
+    },
+  };
+  for (const [name, ask] of Object.entries(asking))
+    test(`${name}: is answered no more than fits its outbox`, () =>
+      arena.attacked(
+        async () => {
+          await publish(place, "mem:big", "e", "x".repeat(900_000));
+          const ends = [];
+          for (let n = 0; n < 5; n++) ends.push(await ask(place));
+          await until("answers wait", async () => (await arena.metric("tidings_outbox_bytes")) > 5_000_000);
+          await sleep(1000);
+          const waiting = await arena.metric("tidings_outbox_bytes");
+          assert.ok(waiting < 5 * 3_000_000, `${waiting} bytes wait`);
+          for (const end of ends) end();
+        },
+        { grows_mb: 64 },
+      ));
+
+  test("gets all of it once it reads", () =>
+    arena.attacked(async () => {
+      await publish(place, "mem:big", "e", "x".repeat(900_000));
+      const plain = await Plain.enter(place, "ann");
+      plain.ws._socket.pause();
+      plain.ws._socket.write(Buffer.concat(count(40).map(() => frame(1, '{"type":"history","id":1,"channel":"mem:big","limit":1}'))));
+      await sleep(500);
+      plain.ws._socket.resume();
+      for (let n = 0; n < 40; n++) assert.equal((await plain.next()).type, "ok");
+      assert.deepEqual(await plain.result("ping"), {});
+      plain.close();
     }));
 });

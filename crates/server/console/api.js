@@ -9,7 +9,7 @@ export class Refused extends Error {
   }
 }
 
-export const get = (path, parameters) => ask("GET", path + query(parameters));
+export const get = (path, parameters, read = JSON.parse) => ask("GET", path + query(parameters), undefined, read);
 export const post = (path, value) => ask("POST", path, value);
 
 // A part of a path, whatever stands in it.
@@ -23,7 +23,7 @@ export function query(parameters = {}) {
 // The address of something, for an EventSource.
 export const address = (path, parameters) => BASE + path + query(parameters);
 
-async function ask(method, path, value) {
+async function ask(method, path, value, read = JSON.parse) {
   const options = { method, signal: AbortSignal.timeout(20_000) };
   if (value !== undefined) {
     options.body = typeof value === "string" ? value : JSON.stringify(value);
@@ -36,7 +36,7 @@ async function ask(method, path, value) {
     throw new Refused("the server can't be reached");
   }
   const text = await response.text();
-  if (response.ok) return text ? JSON.parse(text) : undefined;
+  if (response.ok) return text ? read(text) : undefined;
   const problem = parsed(text);
   const refused = new Refused(problem.detail ?? `the server answered ${response.status}`, {
     status: response.status,

@@ -22,3 +22,6 @@ export function item({ id, event, time: when, user, data }) {
   });
   return el("li.event", { "data-testid": "event", "data-id": id }, el("p.event-head", {}, head), whole);
 }
+
+// What events say, to the last digit where the browser can keep them: a number that JavaScript would change stays as it was written.
+export const parse = (json) => JSON.parse(json, (_, value, { source } = {}) => (typeof value === "number" && String(value) !== source && JSON.rawJSON ? JSON.rawJSON(source) : value));

@@ -2,7 +2,7 @@
 
 import { get, part } from "./api.js";
 import { el, note } from "./dom.js";
-import { item } from "./event.js";
+import { item, parse } from "./event.js";
 import { pager } from "./pages.js";
 
 const PAGE = 20;
@@ -34,7 +34,7 @@ export function open(root, channel) {
 
   async function load(place) {
     try {
-      const page = await get(`channels/${part(channel)}/history`, { ...place, limit: PAGE });
+      const page = await get(`channels/${part(channel)}/history`, { ...place, limit: PAGE }, parse);
       // The last of the pages was as far as it goes.
       if (page.events.length === 0 && (place.after || place.before)) return pages.set({ back: hasNewer && !place.after, on: !place.before });
       first = page.events[0]?.id;

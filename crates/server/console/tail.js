@@ -2,7 +2,7 @@
 
 import { address, get, part } from "./api.js";
 import { el } from "./dom.js";
-import { item } from "./event.js";
+import { item, parse } from "./event.js";
 
 // Events in the list, and held while it is paused; the oldest go.
 const SHOWN_MAX = 200;
@@ -39,7 +39,7 @@ export function open(root, channel, cursor) {
     source.addEventListener("open", () => say("live"));
     source.addEventListener("message", ({ data, lastEventId }) => {
       if (lastEventId) since = lastEventId;
-      add({ id: lastEventId, ...JSON.parse(data) });
+      add({ id: lastEventId, ...parse(data) });
     });
     for (const change of ["join", "leave"])
       source.addEventListener(change, ({ data }) => add({ line: `${JSON.parse(data).user} ${change === "join" ? "came" : "left"}` }));

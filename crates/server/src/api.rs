@@ -14,6 +14,7 @@ mod openapi;
 pub(crate) mod parameters;
 pub(crate) mod presence;
 pub(crate) mod publish;
+mod request_id;
 mod tokens;
 pub(crate) mod users;
 
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderMap, Request, header};
+use axum::middleware;
 use axum::routing::{MethodRouter, get, post};
 use serde::Serialize;
 use tidings::{Code, Error, Io, Result};
@@ -74,6 +76,7 @@ pub(crate) fn routes(api: &Arc<Api>) -> Router {
     router(for_back_ends())
         .with_state(Arc::clone(api))
         .merge(api.io.for_allowed_origins(for_pages))
+        .layer(middleware::from_fn(request_id::name))
 }
 
 /// A path and what is done there.

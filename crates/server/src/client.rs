@@ -155,7 +155,7 @@ impl User {
 /// Sets up what happens when clients come and go.
 pub(crate) fn register(io: &Io, door: &Arc<Door>, access: &Arc<Access>) {
     let door = Arc::clone(door);
-    let admitting = Arc::clone(&door);
+    let (admitting, revocable) = (Arc::clone(&door), Arc::clone(&door));
     io.auth(async move |handshake: Handshake| admitting.admit(&handshake).await);
     let returning = Arc::clone(access);
     // Before the client hears that it is in: from then on nothing for its user may pass it by.
@@ -196,17 +196,19 @@ pub(crate) fn register(io: &Io, door: &Arc<Door>, access: &Arc<Access>) {
     });
     io.first_channels(Client::granted);
     if access.hooks.is_some() {
-        register_hooks(io, access);
+        register_hooks(io, access, &revocable);
     }
 }
 
 /// What the back end has to do with clients that come without Socket.IO.
-fn register_hooks(io: &Io, access: &Arc<Access>) {
+fn register_hooks(io: &Io, access: &Arc<Access>, door: &Arc<Door>) {
     io.on_gone(async |client: Arc<Client>, reason| client.end_visit(reason));
-    let access = Arc::clone(access);
+    let (access, door) = (Arc::clone(access), Arc::clone(door));
     io.before_subscribe(async move |client: Arc<Client>, channels: Vec<Arc<str>>| {
         let channels: Vec<&str> = channels.iter().map(|channel| &**channel).collect();
-        access.ask_to_subscribe(&client, &channels).await
+        access.ask_to_subscribe(&client, &channels).await?;
+        // It may have taken its time.
+        client.claims().map_or(Ok(()), |claims| door.check_revocation(&claims))
     });
 }
 
@@ -217,9 +219,10 @@ fn enter(access: &Access, socket: &Socket<Client>) -> Result<()> {
         take_up(access, socket)?;
     }
     let own = client.user.as_ref().map(User::own_channel);
+    let connection = socket.connection_id();
     match &client.user {
-        Some(user) => tracing::debug!(socket = socket.id(), user = &*user.sub, "a client is in"),
-        None => tracing::debug!(socket = socket.id(), "an anonymous client is in"),
+        Some(user) => tracing::debug!(%connection, socket = socket.id(), user = &*user.sub, "a client is in"),
+        None => tracing::debug!(%connection, socket = socket.id(), "an anonymous client is in"),
     }
     let granted = client.granted();
     let granted = granted.iter().map(|channel| &**channel);
@@ -288,7 +291,7 @@ fn take_up(access: &Access, socket: &Socket<Client>) -> Result<()> {
 }
 
 async fn leave(socket: Socket<Client>, reason: Reason) {
-    tracing::debug!(socket = socket.id(), %reason, "a client is gone");
+    tracing::debug!(connection = %socket.connection_id(), socket = socket.id(), %reason, "a client is gone");
     let client = socket.user();
     client.end_visit(reason);
     let present = client.subscriptions.lock().take_present();

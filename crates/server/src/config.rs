@@ -207,6 +207,10 @@ impl Config {
             Value::Text(text) if text == "off" => Ok(None),
             _ => {
                 let address = listen::address(node)?;
+                let clients = listen.as_ref().map_or(&LISTEN, |(listen, _)| listen);
+                if address.port() != 0 && *clients == Listen::Tcp(address) {
+                    return Err(format!("{node} is where clients are listened to; take another port"));
+                }
                 listen::loopback_if(dev, node, Listen::Tcp(address)).map(|_| Some(address))
             }
         });
@@ -218,7 +222,8 @@ impl Config {
             folder,
             environment: &sources.environment,
         };
-        let on = on::read(on, problems);
+        let in_use = if dev && rules.is_empty() { Rules::dev() } else { rules };
+        let on = on::read(on, &in_use, problems);
         let tls = tls::read(tls, folder, problems);
         let listen = match listen {
             Some((listen @ Listen::Unix(_), origin)) if tls.is_some() => {
@@ -241,7 +246,7 @@ impl Config {
             api: Api::read(api, places, problems),
             admin_listen: admin_listen.unwrap_or(Some(ADMIN_LISTEN)),
             console_password,
-            rules: if dev && rules.is_empty() { Rules::dev() } else { rules },
+            rules: in_use,
             hooks: hooks::read(hooks, places, &on, problems),
             on,
             limits: Limits::read(limits, problems),

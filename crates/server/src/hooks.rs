@@ -12,21 +12,27 @@ mod payload;
 mod queue;
 mod remembered;
 mod signature;
+mod telemetry;
 mod visit;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::registry::Registry;
 use serde_json::value::RawValue;
 use tidings::{Code, ConnectionKind, Error, Handshake, Result};
 
 pub(crate) use answer::{Draft, Entry, Reply};
 pub(crate) use visit::Visit;
 
-use crate::rules::Pattern;
+use crate::metrics::{Page, flag, number};
+use crate::rules::{OWN_CHANNEL_PREFIX, Pattern};
 use crate::token::{Claims, Secret, random_hex};
 use crate::url::Url;
 use answer::Decision;
@@ -93,6 +99,16 @@ impl Hooks {
         }
     }
 
+    /// Adds what there is to tell of it.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        self.caller.telemetry.register(registry);
+        registry.register_collector(Box::new(State {
+            waiting: self.late.left(),
+            dropped: self.late.dropped(),
+            is_held_back: self.caller.is_held_back(),
+        }));
+    }
+
     /// Whether an event is the back end's to answer.
     pub(crate) fn answer_event(&self, name: &str) -> bool {
         self.settings.events.iter().any(|pattern| pattern.matches(name))
@@ -141,6 +157,17 @@ impl Hooks {
         let who = visit.who(visit.claims.as_deref());
         let entry = self.ask(who, Subject::Connect {}, answer::connect).await?;
         let entry = Arc::new(entry.map_err(answer::Refusal::of_connect)?);
+        let claims = visit.claims.as_deref();
+        let is_anothers = |channel: &str| {
+            channel.starts_with(OWN_CHANNEL_PREFIX) && !claims.is_some_and(|claims| claims.owns(channel))
+        };
+        if let Some(channel) = entry.channels.iter().find(|channel| is_anothers(channel)) {
+            tracing::warn!(
+                channel = &**channel,
+                "the back end's answer to `connect` names another user's own channel: nobody is put into those"
+            );
+            return Err(unavailable());
+        }
         if polls {
             self.entries.lock().add(visit.key, Arc::clone(&entry), Instant::now());
         }
@@ -256,6 +283,35 @@ impl Hooks {
             Ok(call) => self.late.tell(call),
             Err(error) => tracing::error!(error, "the back end can't be told that a client has gone"),
         }
+    }
+}
+
+/// What the metrics tell of now.
+#[derive(Debug)]
+struct State {
+    waiting: usize,
+    dropped: u64,
+    is_held_back: bool,
+}
+
+impl Collector for State {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page(encoder);
+        page.gauge(
+            "tidings_hook_waiting",
+            "Calls that the back end is still to be told",
+            number(self.waiting),
+        )?;
+        page.gauge(
+            "tidings_hook_held_back",
+            "1 while the back end is not called, since it failed too often",
+            flag(self.is_held_back),
+        )?;
+        page.counter(
+            "tidings_hook_dropped",
+            "Calls that the back end was never told, since too many waited",
+            self.dropped,
+        )
     }
 }
 

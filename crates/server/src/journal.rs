@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tidings::{Code, Error};
 
 use crate::private_file;
 
@@ -67,6 +68,13 @@ impl Journal {
             })
         };
         begin().map_err(|error| named(path, error))
+    }
+
+    /// What is said to who asked for a line that can't be kept.
+    pub(crate) fn refusal(error: &io::Error, message: &'static str) -> Error {
+        let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let code = if is_full { Code::StoreFull } else { Code::Unavailable };
+        Error::coded(code, message)
     }
 
     /// Adds a line, and returns when the disk has it.

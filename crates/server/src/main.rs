@@ -34,7 +34,7 @@ mod token;
 mod unix_socket;
 mod url;
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -62,12 +62,15 @@ fn main() -> ExitCode {
     match answer {
         Ok(None) => Exit::Done.into(),
         Ok(Some(line)) => match writeln!(std::io::stdout(), "{line}") {
-            Ok(()) => Exit::Done.into(),
-            Err(_) => Exit::Failed.into(),
+            // Who reads no further has what it wanted.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                log::say(format!("stdout can't be written: {error}"));
+                Exit::Failed.into()
+            }
+            Ok(()) | Err(_) => Exit::Done.into(),
         },
         Err(failure) => {
-            // There is nobody left to tell when stderr is gone.
-            let _ = writeln!(std::io::stderr(), "{failure}");
+            log::say(failure.to_string());
             failure.exit.into()
         }
     }

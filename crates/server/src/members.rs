@@ -106,10 +106,7 @@ impl Members {
         if let Some(journal) = &mut *journal {
             journal.append(line).map_err(|error| {
                 tracing::error!(%error, "who is in a channel can't be kept");
-                Error::coded(
-                    Code::Unavailable,
-                    "it could not be kept, and nothing has changed: try again",
-                )
+                Journal::refusal(&error, "it could not be kept, and nothing has changed: try again")
             })?;
         }
         self.state.write().apply(line);

@@ -1,6 +1,7 @@
 //! `/metrics`: what Prometheus reads, in its text format 0.0.4.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
@@ -11,17 +12,19 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, prometheus_text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
-use tidings::{ConnectionKind, Histogram, Io, Metrics};
+use tidings::{Code, ConnectionKind, Histogram, Io, Metrics};
 
+use crate::hooks::Hooks;
+use crate::log;
 use crate::process::Process;
 
 /// Of the format.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The path. It needs no login: it is on the admin address alone, and names neither users nor channels.
-pub(crate) fn routes(io: &Io) -> Router {
+pub(crate) fn routes(io: &Io, hooks: Option<Arc<Hooks>>) -> Router {
     let io = io.clone();
-    let metrics = async move || {
+    let metrics = async move |hooks: Option<Arc<Hooks>>| {
         let begin = Instant::now();
         let metrics = io.metrics().await;
         let scrape = Scrape {
@@ -36,10 +39,10 @@ pub(crate) fn routes(io: &Io) -> Router {
                 (header::CONTENT_TYPE, CONTENT_TYPE),
                 (header::CACHE_CONTROL, "no-store"),
             ],
-            scrape.text(),
+            scrape.text(hooks.as_deref()),
         )
     };
-    Router::new().route("/metrics", get(async move || metrics().await.into_response()))
+    Router::new().route("/metrics", get(async move || metrics(hooks).await.into_response()))
 }
 
 /// All that is told at once.
@@ -53,8 +56,11 @@ struct Scrape {
 }
 
 impl Scrape {
-    fn text(self) -> String {
+    fn text(self, hooks: Option<&Hooks>) -> String {
         let mut registry = Registry::default();
+        if let Some(hooks) = hooks {
+            hooks.register(&mut registry);
+        }
         registry.register_collector(Box::new(self));
         let mut text = String::new();
         if let Err(error) = prometheus_text::encode(&mut text, &registry) {
@@ -90,11 +96,18 @@ impl Scrape {
     /// What there is.
     fn state(&self, page: &mut Page<'_>) -> fmt::Result {
         let Metrics { counts, .. } = &self.metrics;
-        let kinds = self.metrics.connections.iter().copied();
+        // Also those of which there is none, since a series that goes away is no zero.
+        let kinds = KINDS.map(|kind| {
+            let mut known = self.metrics.connections.iter();
+            let count = known.find(|(known, _)| *known == kind).map_or(0, |(_, count)| *count);
+            (kind, count)
+        });
         page.gauges(
             "tidings_connections",
             "Connections by what they speak",
-            kinds.map(|(kind, count)| ([("kind", name(kind))], number(count))),
+            kinds
+                .into_iter()
+                .map(|(kind, count)| ([("kind", name(kind))], number(count))),
         )?;
         for (name, help, value) in [
             (
@@ -212,6 +225,11 @@ impl Scrape {
                 metrics.stalled,
             ),
             (
+                "tidings_log_lines_dropped",
+                "Lines of the log (of what the server says of itself) that nobody took in time",
+                log::dropped(),
+            ),
+            (
                 "tidings_replays",
                 "Times that a client was given what it had missed",
                 metrics.replays,
@@ -232,13 +250,16 @@ impl Scrape {
                 .iter()
                 .map(|(reason, count)| ([("reason", reason.as_str())], *count)),
         )?;
+        let of = |code: &str| {
+            let mut known = metrics.refused.iter();
+            known.find(|(known, _)| known == code).map_or(0, |(_, count)| *count)
+        };
+        let refused = Code::ALL.iter().map(|code| code.as_str()).chain(["other"]);
+        let refused = refused.map(|code| (code, of(code)));
         page.counters(
             "tidings_refused",
             "Clients that were not let in, by the code that they were told",
-            metrics
-                .refused
-                .iter()
-                .map(|(code, count)| ([("code", code.as_str())], *count)),
+            refused.map(|(code, count)| ([("code", code)], count)),
         )?;
         page.counters(
             "tidings_sessions_resumed",
@@ -265,7 +286,7 @@ impl Scrape {
 }
 
 /// The page that is being written.
-pub(crate) struct Page<'a>(DescriptorEncoder<'a>);
+pub(crate) struct Page<'a>(pub(crate) DescriptorEncoder<'a>);
 
 /// What tells the values of one metric apart.
 type Label<'a> = [(&'static str, &'a str); 1];
@@ -319,7 +340,7 @@ impl Page<'_> {
     }
 
     fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
-        let bound = |us: u64| if us == u64::MAX { f64::MAX } else { seconds(us) };
+        let bound = |us: u64| if us == u64::MAX { f64::INFINITY } else { seconds(us) };
         let buckets: Vec<(f64, u64)> = histogram
             .buckets
             .iter()
@@ -329,6 +350,15 @@ impl Page<'_> {
             .encode_histogram::<NoLabelSet>(seconds(histogram.sum_us), histogram.count(), &buckets, None)
     }
 }
+
+/// All kinds of connections.
+const KINDS: [ConnectionKind; 5] = [
+    ConnectionKind::SocketioWebsocket,
+    ConnectionKind::SocketioPolling,
+    ConnectionKind::Websocket,
+    ConnectionKind::Sse,
+    ConnectionKind::Poll,
+];
 
 /// What a kind of connections is called.
 pub(crate) fn name(kind: ConnectionKind) -> &'static str {
@@ -342,7 +372,7 @@ pub(crate) fn name(kind: ConnectionKind) -> &'static str {
     }
 }
 
-fn flag(value: bool) -> f64 {
+pub(crate) fn flag(value: bool) -> f64 {
     f64::from(u8::from(value))
 }
 
@@ -351,7 +381,7 @@ pub(crate) fn count(value: u64) -> f64 {
     value as f64
 }
 
-fn number(value: usize) -> f64 {
+pub(crate) fn number(value: usize) -> f64 {
     count(u64::try_from(value).unwrap_or(u64::MAX))
 }
 
@@ -374,7 +404,7 @@ mod tests {
             process: Process::read(),
             took_seconds: 0.001,
         };
-        let text = scrape.text();
+        let text = scrape.text(None);
         let mut described = std::collections::HashSet::new();
         for line in text.lines() {
             if let Some(comment) = line.strip_prefix("# ") {
@@ -405,6 +435,12 @@ mod tests {
                 "{line} in\n{text}"
             );
         }
-        assert!(text.contains("tidings_delivery_seconds_bucket{le=\"+Inf\"}"), "{text}");
+        let infinite = text
+            .lines()
+            .filter(|line| line.starts_with("tidings_delivery_seconds_bucket{le=\"+Inf\"}"));
+        assert_eq!(infinite.count(), 1, "{text}");
+        assert!(!text.contains("e+308"), "{text}");
+        assert!(text.contains("tidings_connections{kind=\"sse\"} 0"), "{text}");
+        assert!(text.contains("tidings_refused_total{code=\"forbidden\"} 0"), "{text}");
     }
 }

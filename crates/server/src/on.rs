@@ -26,10 +26,3 @@ pub(crate) struct On {
     /// Whether it may be lost, and is not kept.
     pub(crate) volatile: bool,
 }
-
-impl On {
-    /// Whether a place of it is filled with the data.
-    pub(crate) fn needs_data(&self) -> bool {
-        self.to.needs_data() || self.key.as_ref().is_some_and(Template::needs_data)
-    }
-}

@@ -101,7 +101,7 @@ impl Revocations {
         let Some(journal) = &mut *journal else { return Ok(()) };
         journal.append(line).map_err(|error| {
             tracing::error!(%error, "a revocation can't be kept");
-            Error::coded(Code::Unavailable, "it holds now, but could not be kept: try again")
+            Journal::refusal(&error, "it holds now, but could not be kept: try again")
         })
     }
 }

@@ -189,12 +189,17 @@ impl Rules {
             _ if own_channel => return Err(RuleError::OwnChannel),
             _ => {}
         }
-        let takes_all = |earlier: &&Rule| earlier.pattern.matches_all() || earlier.pattern == rule.pattern;
+        let takes_all = |earlier: &&Rule| earlier.pattern.covers(&rule.pattern);
         if let Some(earlier) = self.0.iter().find(takes_all) {
             return Err(RuleError::Unreachable(earlier.pattern.clone()));
         }
         self.0.push(rule);
         Ok(())
+    }
+
+    /// The first rule for a channel.
+    pub(crate) fn first(&self, channel: &str) -> Option<&Rule> {
+        self.0.iter().find(|rule| rule.pattern.matches(channel))
     }
 
     /// What the first rule that matches lets the channel retain; nothing where clients can't name the channel.

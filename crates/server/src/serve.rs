@@ -39,7 +39,9 @@ pub(crate) fn serve(options: &Serve, environment: Environment) -> Result<(), Fai
     };
     let config = Config::load(&sources)?;
     log::start(options.json);
-    run(&config, sources).map_err(|error| Failure {
+    let outcome = run(&config, sources);
+    log::flush();
+    outcome.map_err(|error| Failure {
         exit: Exit::Failed,
         message: format!("{error:#}"),
     })
@@ -61,7 +63,7 @@ async fn run(config: &Config, sources: Sources) -> anyhow::Result<()> {
 
     if let Some(admin) = admin {
         tracing::info!(address = %admin.local_addr()?, "/console/, /metrics and health are here");
-        let routes = health::routes(&io).merge(metrics::routes(&io));
+        let routes = health::routes(&io).merge(metrics::routes(&io, hooks.clone()));
         let app = app(config, routes.merge(console::routes(config, &api, &shown)));
         tokio::spawn(server(admin, app, config).into_future());
     }

@@ -2,10 +2,12 @@
 //!
 //! `{data.a.b}` is the field `b` in the object `a` in an event's data, `{data}` the data itself, `{user}` the client's `sub`.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tidings::{Error, Result};
 
 /// A parsed template. Made with [`str::parse`], shown as it was written.
@@ -81,9 +83,18 @@ impl fmt::Display for Template {
 }
 
 impl Template {
-    /// Whether it is filled with what clients send.
-    pub(crate) fn needs_data(&self) -> bool {
-        self.parts.iter().any(|part| matches!(part, Part::Data(_)))
+    /// The text with something in each place: what may come of it.
+    pub(crate) fn sample(&self) -> String {
+        let text = |part: &Part| match part {
+            Part::Literal(text) => text.clone(),
+            Part::User | Part::Data(_) => "x".to_owned(),
+        };
+        self.parts.iter().map(text).collect()
+    }
+
+    /// Whether there is no place in it.
+    pub(crate) fn is_literal(&self) -> bool {
+        matches!(&self.parts[..], [Part::Literal(_)])
     }
 
     /// The text for this data of this user.
@@ -91,7 +102,7 @@ impl Template {
     /// # Errors
     /// `bad_request` where a field is missing, or is neither a text nor a whole number; `unauthenticated` where there must be a user
     /// and is none.
-    pub(crate) fn fill(&self, data: &Value, user: Option<&str>) -> Result<String> {
+    pub(crate) fn fill(&self, data: &RawValue, user: Option<&str>) -> Result<String> {
         let mut filled = String::new();
         for part in &self.parts {
             match part {
@@ -106,10 +117,19 @@ impl Template {
     }
 }
 
-fn field(data: &Value, path: &[String]) -> Result<String> {
-    let found = path.iter().try_fold(data, |value, field| value.as_object()?.get(field));
-    match found {
-        Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
+/// Only the way to the field is read: the rest may hold what can't be read, as half a surrogate pair.
+fn field(data: &RawValue, path: &[String]) -> Result<String> {
+    let inside = |value: &RawValue, field: &String| -> Option<Box<RawValue>> {
+        let mut object: HashMap<String, &RawValue> = serde_json::from_str(value.get()).ok()?;
+        object.remove(field).map(ToOwned::to_owned)
+    };
+    let found = path
+        .iter()
+        .try_fold(data.to_owned(), |value, field| inside(&value, field));
+    // Lists and objects are neither.
+    let found = found.filter(|value| !value.get().starts_with(['[', '{']));
+    match found.and_then(|value| serde_json::from_str(value.get()).ok()) {
+        Some(Value::String(text)) if !text.is_empty() => Ok(text),
         Some(Value::Number(number)) if number.is_i64() || number.is_u64() => Ok(number.to_string()),
         _ => {
             let name = std::iter::once("data")
@@ -127,7 +147,21 @@ mod tests {
     use serde_json::json;
 
     fn filled(template: &str, data: Value, user: Option<&str>) -> Result<String> {
+        let data = serde_json::value::to_raw_value(&data).unwrap();
         template.parse::<Template>().unwrap().fill(&data, user)
+    }
+
+    #[test]
+    fn the_rest_of_the_data_does_not_matter() {
+        let deep = format!("{}1{}", "[".repeat(400), "]".repeat(400));
+        for data in [
+            r#"{"text":"\ud83d","roomId":7}"#.to_owned(),
+            format!(r#"{{"roomId":6,"deep":{deep},"roomId":7}}"#),
+        ] {
+            let data = RawValue::from_string(data).unwrap();
+            let template = "room:{data.roomId}".parse::<Template>().unwrap();
+            assert_eq!(template.fill(&data, None).unwrap(), "room:7");
+        }
     }
 
     #[test]

@@ -36,6 +36,12 @@ pub(crate) const TOKEN_BYTES_MAX: usize = 16_384;
 /// the instant at which the client's connections close, so it has none.
 pub(crate) const LEEWAY_S: u64 = 5;
 
+/// By how much `iat` may lie ahead, in seconds: a token from the future would outlive the revocation of its user's tokens.
+pub(crate) const AHEAD_S: u64 = 60;
+
+/// The longest `jti`, in bytes.
+pub(crate) const JTI_BYTES_MAX: usize = 250;
+
 /// What a verified token says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Claims {

@@ -23,6 +23,10 @@ pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
             fs::remove_file(path)?;
             bind(path)
         }
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && !is_socket(path) => Err(io::Error::new(
+            error.kind(),
+            "something else than a socket is there; it was left alone",
+        )),
         bound => bound,
     }
 }
@@ -44,9 +48,12 @@ pub(crate) fn remove(path: &Path) {
 }
 
 fn is_left_over(path: &Path) -> bool {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_socket());
     let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    is_socket && UnixStream::connect(path).is_err_and(refused)
+    is_socket(path) && UnixStream::connect(path).is_err_and(refused)
+}
+
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_socket())
 }
 
 #[cfg(test)]

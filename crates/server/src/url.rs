@@ -16,7 +16,7 @@ pub(crate) struct Url {
 
 /// Why a text is no such URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("it is a URL, as in \"https://back-end.example/path\", without a user or a password in it")]
+#[error("it is a URL of http or https, as in \"https://back-end.example/path\", without a user or a password in it")]
 pub(crate) struct UrlError;
 
 impl FromStr for Url {

@@ -14,6 +14,9 @@ use super::too_large;
 /// the answer.
 const DISCARDED_BYTES_MAX: usize = 4_000_000;
 
+/// How long more of such a body is waited for.
+const DISCARDED_PAUSE: Duration = Duration::from_secs(1);
+
 /// How long a body may take in all.
 const TIME: Duration = Duration::from_secs(60);
 
@@ -38,9 +41,20 @@ async fn read_all(mut body: Body, limit: usize) -> Result<Bytes> {
     }
     let mut kept = BytesMut::new();
     let mut seen: usize = 0;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Error::new("the body could not be read to its end"))?;
-        let Ok(data) = frame.into_data() else { continue };
+    loop {
+        let is_too_long = announced > limit || seen > limit;
+        let frame = match is_too_long {
+            // Who stops there is not waited for.
+            true => tokio::time::timeout(DISCARDED_PAUSE, body.frame()).await.ok().flatten(),
+            false => body.frame().await,
+        };
+        let data = match frame {
+            None => break,
+            Some(Ok(frame)) => frame.into_data(),
+            Some(Err(_)) if is_too_long => break,
+            Some(Err(_)) => return Err(Error::new("the body could not be read to its end")),
+        };
+        let Ok(data) = data else { continue };
         seen = seen.saturating_add(data.len());
         if seen <= limit {
             kept.extend_from_slice(&data);
@@ -51,7 +65,7 @@ async fn read_all(mut body: Body, limit: usize) -> Result<Bytes> {
             }
         }
     }
-    if seen > limit {
+    if announced > limit || seen > limit {
         return Err(too_large("the body", limit));
     }
     Ok(kept.freeze())

@@ -121,6 +121,11 @@ impl Scopes {
 }
 
 impl ApiKey {
+    /// Whether it is the key of this hash.
+    pub(crate) fn has(&self, hash: &Hash) -> bool {
+        self.hash.is(hash)
+    }
+
     pub(crate) fn new(name: String, hash: Hash, scopes: Scopes) -> Self {
         Self { name, hash, scopes }
     }

@@ -99,6 +99,8 @@ async fn change(api: &Arc<Api>, user: String, channel: String, keep: Keep, joins
             api.join(&user, &channel).await?
         } else {
             let connections = api.leave(&user, &channel, |_| true).await?;
+            // After those who are here: who has gone away meanwhile is among these.
+            api.io.leave_sessions(&user, &channel)?;
             tokio::spawn(leave_late(Arc::clone(&api), user.clone(), channel.clone()));
             connections
         };

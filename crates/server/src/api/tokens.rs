@@ -9,9 +9,7 @@ use axum::http::HeaderMap;
 use tidings::{Error, Result};
 
 use super::{Api, SentAway};
-
-/// The longest `jti`, in bytes.
-pub(super) const JTI_BYTES_MAX: usize = 250;
+use crate::token::JTI_BYTES_MAX;
 
 pub(super) async fn revoke(
     State(api): State<Arc<Api>>,
@@ -20,9 +18,9 @@ pub(super) async fn revoke(
 ) -> Result<Json<SentAway>> {
     let key = api.admin_key(&headers)?;
     let Path(jti) = jti.map_err(|_| Error::new("the token's id in the path is not UTF-8"))?;
-    if jti.len() > JTI_BYTES_MAX {
+    if !(1..=JTI_BYTES_MAX).contains(&jti.len()) {
         return Err(Error::new(format!(
-            "a token's id, its `jti`, has {JTI_BYTES_MAX} bytes at the most"
+            "a token's id, its `jti`, has 1 to {JTI_BYTES_MAX} bytes"
         )));
     }
     tracing::info!(jti, key = key.name(), "a token is revoked");

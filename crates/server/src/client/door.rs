@@ -79,12 +79,19 @@ impl Door {
             Some(hooks) => Some(visit(hooks, handshake, user.as_ref()).await?),
             None => None,
         };
+        if let (Some(user), Some(_)) = (&user, &visit) {
+            // The back end may have taken its time.
+            self.check_revocation(&user.claims())?;
+        }
         Ok(Client::new(user, visit, Arc::clone(&self.members)))
     }
 
     fn seat(&self, claims: Claims, handshake: &Handshake) -> Result<User> {
         let sub: Arc<str> = Arc::from(claims.sub.as_str());
-        let seat = self.seats.take(&sub, handshake.is_renewal()).ok_or_else(|| {
+        // Who was nobody before, on the same connection, has no seat yet.
+        let known = handshake.renewed::<Client>();
+        let is_seated = known.is_some_and(|client| client.is_of(&sub));
+        let seat = self.seats.take(&sub, is_seated).ok_or_else(|| {
             Error::coded(
                 Code::TooManyConnections,
                 "this user has as many connections as one may have",

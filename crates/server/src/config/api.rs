@@ -67,7 +67,7 @@ fn named_key(table: Table, origin: Origin, earlier: &[ApiKey], problems: &mut Ve
         section.problem(origin.clone(), key, &format!("is missing; {meaning}"));
     }
     let name = section.read("name", |node| name(node, earlier));
-    let hash = section.read("sha256", hash);
+    let hash = section.read("sha256", |node| hash(node, earlier));
     let scopes = section.read("scopes", scopes);
     section.finish();
     Some(ApiKey::new(name?, hash?, scopes?))
@@ -88,10 +88,17 @@ fn name(node: &Node, earlier: &[ApiKey]) -> Result<String, String> {
 }
 
 /// A SHA-256 in hexadecimal. What was given is not shown: somebody may have put the key itself there.
-fn hash(node: &Node) -> Result<Hash, String> {
+fn hash(node: &Node, earlier: &[ApiKey]) -> Result<Hash, String> {
     let meant = "it is the key's SHA-256, 64 hexadecimal digits, as `printf %s \"$KEY\" | sha256sum` prints it";
     let digits = text(node).map_err(|_| meant.to_owned())?;
-    Hash::from_hex(&digits).ok_or_else(|| meant.to_owned())
+    let hash = Hash::from_hex(&digits).ok_or_else(|| meant.to_owned())?;
+    match earlier.iter().find(|key| key.has(&hash)) {
+        Some(key) => Err(format!(
+            "it is the key of `{}` too; give one key all its scopes",
+            key.name()
+        )),
+        None => Ok(hash),
+    }
 }
 
 fn scopes(node: &Node) -> Result<Scopes, String> {

@@ -79,8 +79,8 @@ impl Auth {
             secret: secrets.into_iter().next(),
             keys,
             jwks,
-            audience: section.read("audience", texts).unwrap_or_default(),
-            issuer: section.read("issuer", texts).unwrap_or_default(),
+            audience: section.read("audience", names).unwrap_or_default(),
+            issuer: section.read("issuer", names).unwrap_or_default(),
             anonymous: section.read("anonymous", boolean).unwrap_or_default(),
             cookie: section.read("cookie", cookie),
         };
@@ -158,4 +158,13 @@ fn cookie(node: &Node) -> Result<String, String> {
         return Err(format!("{node} is no name of a cookie: letters, digits, `-` and `_`"));
     }
     Ok(name)
+}
+
+/// Names one of which a token must have. None at all would be a check that is not made.
+fn names(node: &Node) -> Result<Vec<String>, String> {
+    let names = texts(node)?;
+    match names.is_empty() || names.iter().any(String::is_empty) {
+        true => Err(format!("{node} given; leave it out where any token will do")),
+        false => Ok(names),
+    }
 }

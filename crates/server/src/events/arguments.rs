@@ -71,7 +71,7 @@ impl Arguments {
         match self.values.len() {
             0 => Ok(()),
             more => Err(Error::new(format!(
-                "there are {} arguments, where {} are the most",
+                "there are {} arguments, and {} at the most are expected",
                 self.taken + more,
                 self.taken
             ))),
@@ -127,7 +127,10 @@ mod tests {
             (r#"["n", 1, "o"]"#, "the options don't fit"),
             (r#"["n", 1, {"limit":"many"}]"#, "expected usize"),
             (r#"["n", 1, {"limits":1}]"#, "unknown field `limits`"),
-            (r#"["n", 1, {}, 4]"#, "there are 4 arguments, where 3 are the most"),
+            (
+                r#"["n", 1, {}, 4]"#,
+                "there are 4 arguments, and 3 at the most are expected",
+            ),
         ] {
             let error = read(json).unwrap_err();
             assert_eq!(error.code(), "bad_request");

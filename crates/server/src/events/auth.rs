@@ -31,6 +31,11 @@ pub(super) async fn auth(
     arguments.end()?;
     let client = socket.user();
     let claims = door.claims(&token).await?;
+    if client.user.is_none() {
+        return Err(Error::unauthenticated(
+            "this socket came without a token, and stays nobody's; open a new connection with the token",
+        ));
+    }
     let Some(user) = client.user.as_ref().filter(|user| *user.sub == *claims.sub) else {
         return Err(Error::unauthenticated(
             "the token is another user's; open a new connection for it",

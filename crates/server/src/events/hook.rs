@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tidings::{Emitted, Event, Io, Raw, Result, Socket};
+use tidings::{Broadcast, Emitted, Event, Io, Raw, Result, Socket};
 
 use crate::client::Client;
 use crate::hooks::{self, Draft, Hooks};
@@ -36,19 +36,22 @@ pub(super) async fn ask(
     let reply = hooks
         .event(visit, client.claims().as_deref(), event.name(), &args)
         .await?;
+    // All are looked at before the first is published.
     let drafts = reply.publish.into_iter().map(|draft| {
         let data = draft.data.as_deref().unwrap_or(RawValue::NULL);
-        let data = Raw::from_json(data.get(), attachments_max);
-        data.map(|data| (draft, data)).map_err(|error| {
-            tracing::warn!(%error, "the back end's answer has data that can't be published");
-            hooks::unavailable()
-        })
+        let data = Raw::from_json(data.get(), attachments_max)?;
+        let to = audience(client, io, &draft);
+        to.check(&draft.event, &data)?;
+        Ok((to, draft, data))
     });
-    // All are looked at before the first is published.
-    let drafts = drafts.collect::<Result<Vec<_>>>()?;
+    // What is wrong with them is not the client's to mend.
+    let drafts = drafts.collect::<Result<Vec<_>>>().map_err(|error| {
+        tracing::warn!(%error, "the back end's answer has an event that can't be published");
+        hooks::unavailable()
+    })?;
     let published: Vec<Emitted> = drafts
         .into_iter()
-        .map(|(draft, data)| publish(client, io, draft, data))
+        .map(|(to, draft, data)| to.emit(&draft.event, data))
         .collect();
     for emitted in published {
         emitted.receipt().await?;
@@ -65,14 +68,14 @@ fn in_json(value: &RawValue, event: &Event) -> Result<Box<RawValue>> {
     Ok(RawValue::from_string(raw.to_json().into_owned())?)
 }
 
-/// Publishes as the client's user. It need not be allowed to: the back end is trusted.
-fn publish(client: &Client, io: &Io, draft: Draft, data: Raw) -> Emitted {
+/// Whom it goes to, as the client's user's. It need not be allowed to publish: the back end is trusted.
+fn audience(client: &Client, io: &Io, draft: &Draft) -> Broadcast {
     let mut to = io.to(&draft.channel);
     if let Some(user) = &client.user {
         to = to.publisher(Arc::clone(&user.sub));
     }
-    if let Some(key) = draft.key {
-        to = to.key(key);
+    if let Some(key) = &draft.key {
+        to = to.key(key.as_str());
     }
-    to.emit(&draft.event, data)
+    to
 }

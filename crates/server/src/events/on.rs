@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
 use serde_json::value::RawValue;
-use tidings::{Error, Event, Io, Raw, Result, Socket};
+use tidings::{Event, Io, Raw, Result, Socket};
 
 use super::arguments::Arguments;
 use super::publish::{Answer, answer};
@@ -27,12 +26,7 @@ pub(super) async fn publish(
     let data = data.as_deref().unwrap_or(RawValue::NULL);
     let client = socket.user();
     let sub = client.user.as_ref().map(|user| &user.sub);
-    // Only where a place is to be filled: it may be long.
-    let value: Value = match rule.needs_data() {
-        true => serde_json::from_str(data.get()).map_err(|_| Error::new("the data can't be read"))?,
-        false => Value::Null,
-    };
-    let fill = |template: &crate::template::Template| template.fill(&value, sub.map(|sub| &**sub));
+    let fill = |template: &crate::template::Template| template.fill(data, sub.map(|sub| &**sub));
     let channel = fill(&rule.to)?;
     access.check_for_socket(io, Action::Publish, &channel, client)?;
     let mut to = io.to(&channel);

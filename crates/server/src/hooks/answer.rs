@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tidings::{Code, Error, check_event_name};
 
@@ -50,6 +50,7 @@ pub(super) struct Refusal {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Reply {
     /// What the client's acknowledgement holds.
+    #[serde(default, deserialize_with = "given")]
     pub(crate) reply: Option<Box<RawValue>>,
     error: Option<Said>,
     /// What is published then.
@@ -80,14 +81,13 @@ struct Said {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Connect {
+    #[serde(default, deserialize_with = "given")]
     allow: Option<bool>,
     #[serde(default)]
     subscribe: Vec<String>,
     info: Option<Box<RawValue>>,
-    #[serde(rename = "code")]
-    _code: Option<IgnoredAny>,
-    #[serde(rename = "message")]
-    _message: Option<IgnoredAny>,
+    code: Option<IgnoredAny>,
+    message: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -106,8 +106,15 @@ pub(super) fn connect(status: StatusCode, body: &[u8]) -> Result<Decision<Entry>
         return Ok(Err(refusal));
     }
     let Connect {
-        allow, subscribe, info, ..
+        allow,
+        subscribe,
+        info,
+        code,
+        message,
     } = parse(status, body)?;
+    if allow.is_none() && (code.is_some() || message.is_some()) {
+        return Err("the answer has the words of a refusal, and no `allow`".to_owned());
+    }
     debug_assert_ne!(allow, Some(false), "that is a refusal");
     if subscribe.len() > CHANNELS_MAX {
         return Err(format!(
@@ -171,6 +178,11 @@ pub(super) fn disconnect(status: StatusCode, _: &[u8]) -> Result<(), String> {
     }
 }
 
+/// What is there is a value, `null` too.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 fn parse<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, String> {
     if !status.is_success() {
         return Err(format!("the answer is {status}"));
@@ -190,10 +202,10 @@ fn refusal(status: StatusCode, body: &[u8]) -> Option<Refusal> {
         status if status.is_success() && is_no() => StatusCode::FORBIDDEN,
         _ => return None,
     };
-    let field = |name: &str| {
-        let body: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-        body.and_then(|body| body.get(name)?.as_str().map(str::to_owned))
-    };
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    // As a good answer to an event has it, too.
+    let said = body.get("error").filter(|error| error.is_object()).unwrap_or(&body);
+    let field = |name: &str| said.get(name)?.as_str().map(str::to_owned);
     let said = Said {
         code: field("code"),
         message: field("message"),
@@ -283,6 +295,9 @@ mod tests {
             ("<html>", "not what is expected"),
             ("[]", "not what is expected"),
             (r#"{"alow":false}"#, "unknown field `alow`"),
+            (r#"{"allow":null}"#, "not what is expected"),
+            (r#"{"code":"banned"}"#, "no `allow`"),
+            (r#"{"message":"go away"}"#, "no `allow`"),
             (r#"{"allow":"yes"}"#, "not what is expected"),
             (r#"{"subscribe":["/n,r"]}"#, "/n,r"),
             (&long, "1024"),

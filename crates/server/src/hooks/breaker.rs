@@ -68,6 +68,11 @@ impl Breaker {
         Self(State::Closed(VecDeque::new()))
     }
 
+    /// Whether calls are held back.
+    pub(super) fn is_open(&self) -> bool {
+        !matches!(self.0, State::Closed(_))
+    }
+
     /// Whether a call may be made now.
     pub(super) fn ask(&mut self, now: Instant) -> Option<Pass> {
         match self.0 {

@@ -7,11 +7,13 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 
 use super::Settings;
 use super::breaker::{Breaker, Change, Outcome, Pass};
 use super::http::{Answer, BackEnd};
 use super::signature::Signer;
+use super::telemetry::{self, Telemetry};
 
 /// Calls at once.
 const CALLS_MAX: usize = 64;
@@ -23,6 +25,7 @@ pub(super) struct Caller {
     timeout: Duration,
     places: Semaphore,
     breaker: Mutex<Breaker>,
+    pub(super) telemetry: Telemetry,
 }
 
 /// What is to be told to the back end, or asked of it.
@@ -53,6 +56,7 @@ impl Caller {
             timeout: settings.timeout,
             places: Semaphore::new(CALLS_MAX),
             breaker: Mutex::new(Breaker::new()),
+            telemetry: Telemetry::new(),
         })
     }
 
@@ -62,7 +66,7 @@ impl Caller {
     /// When there is no answer that `read` can read.
     pub(super) async fn call<T: Send + 'static>(self: &Arc<Self>, call: Call, read: Read<T>) -> Result<T, NoAnswer> {
         let caller = Arc::clone(self);
-        let calling = tokio::spawn(async move { caller.try_call(&call, read).await });
+        let calling = tokio::spawn(async move { caller.try_call(&call, read).await }.in_current_span());
         calling.await.unwrap_or(Err(NoAnswer))
     }
 
@@ -76,12 +80,15 @@ impl Caller {
                 id,
                 "a call of the back end found no place within its time: {CALLS_MAX} are under way"
             );
+            self.telemetry.note(hook, telemetry::Outcome::NoPlace, begun.elapsed());
             return Err(NoAnswer);
         };
         let Some(pass) = self.breaker.lock().ask(Instant::now()) else {
             tracing::debug!(hook, id, "the back end is not called: it failed too often just now");
+            self.telemetry.note(hook, telemetry::Outcome::HeldBack, begun.elapsed());
             return Err(NoAnswer);
         };
+        let asked_at = Instant::now();
         let left = self.timeout.saturating_sub(begun.elapsed());
         let asking = tokio::time::timeout(left, self.ask(call)).await;
         let asked = asking.unwrap_or_else(|_| Err(format!("no answer within {:?}", self.timeout)));
@@ -90,6 +97,11 @@ impl Caller {
             Err(problem) => (Outcome::Failed, Err(problem)),
         };
         self.note(pass, outcome);
+        let went = match &result {
+            Ok(_) => telemetry::Outcome::Answered,
+            Err(_) => telemetry::Outcome::Failed,
+        };
+        self.telemetry.note(hook, went, asked_at.elapsed());
         result.map_err(|problem| {
             tracing::warn!(hook, id, problem, "a call of the back end failed");
             NoAnswer
@@ -114,6 +126,11 @@ impl Caller {
             ("tidings-id", &call.id),
         ];
         self.back_end.post(call.body.clone(), headers).await
+    }
+
+    /// Whether it is held to be down, and not called.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.breaker.lock().is_open()
     }
 
     fn note(&self, pass: Pass, outcome: Outcome) {

@@ -57,6 +57,11 @@ impl Late {
         self.arrived.notify_one();
     }
 
+    /// How many were dropped since there were too many.
+    pub(super) fn dropped(&self) -> u64 {
+        self.queue.lock().dropped()
+    }
+
     /// Makes what calls are left, until then at the latest. How many could not be made.
     pub(super) async fn end(&self, deadline: Instant) -> usize {
         self.is_ending.send_replace(true);
@@ -66,7 +71,8 @@ impl Late {
         self.left()
     }
 
-    fn left(&self) -> usize {
+    /// How many are waiting or under way.
+    pub(super) fn left(&self) -> usize {
         // Under the lock, under which they are taken.
         let queue = self.queue.lock();
         queue.len() + self.working.load(Ordering::Acquire)

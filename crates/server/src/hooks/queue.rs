@@ -54,6 +54,11 @@ impl<T> Queue<T> {
         item
     }
 
+    /// How many have gone since there were too many.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }

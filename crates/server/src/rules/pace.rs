@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-use tidings::{Edge, Error, Pacing, Result};
+use serde_json::value::RawValue;
+use tidings::{Edge, Pacing, Result};
 
 use crate::template::Template;
 
@@ -57,11 +57,9 @@ impl Pace {
 
 /// What the server API publishes has no user, which is a key too.
 fn key(template: &Template, data: &str, user: Option<&str>) -> Result<String> {
-    if !template.needs_data() {
-        return Ok(user.unwrap_or_default().to_owned());
-    }
-    let data: Value = serde_json::from_str(data).map_err(|_| Error::new("the data can't be read"))?;
-    template.fill(&data, user)
+    // It is JSON: it was read before.
+    let data: &RawValue = serde_json::from_str(data)?;
+    template.fill(data, Some(user.unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -88,9 +88,22 @@ impl Pattern {
         })
     }
 
-    /// Whether it matches every name.
-    pub(crate) fn matches_all(&self) -> bool {
-        self.tokens == [Token::Run]
+    /// Whether it surely matches every name that the other does: where it is a beginning with a wildcard behind it, or the same
+    /// but for the names in braces. It may do so in other ways too, which are not looked for.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        let begins = |with: &str| match &other.tokens[..] {
+            [Token::Literal(text), ..] => text.strip_prefix(with),
+            _ => None,
+        };
+        match &self.tokens[..] {
+            [Token::Run] => true,
+            [Token::Literal(text), Token::Run] => begins(text).is_some(),
+            [Token::Literal(text), Token::Rest { .. }] => begins(text).is_some_and(|more| {
+                let goes_on = matches!(other.tokens.get(1), Some(Token::Part { .. } | Token::Rest { .. }));
+                !more.is_empty() || goes_on
+            }),
+            tokens => tokens == other.tokens,
+        }
     }
 
     /// The pattern as it was written.
@@ -392,6 +405,17 @@ mod tests {
         }
 
         #[test]
+        fn what_covers_another_matches_all_that_it_does(
+            one in prop_oneof![Just("*".to_owned()), "[ab:]{0,2}(\\*|\\{v\\})", "[ab:]{1,2}"],
+            other in "[ab:]{0,3}(\\*|\\{v\\})?[ab:]{0,2}",
+            name in "[ab:]{0,6}",
+        ) {
+            if let (Ok(one), Ok(other)) = (one.parse::<Pattern>(), other.parse::<Pattern>()) {
+                prop_assert!(!one.covers(&other) || !other.matches(&name) || one.matches(&name), "{one} {other} {name}");
+            }
+        }
+
+        #[test]
         fn an_unambiguous_user_owns_alone(
             prefix in prop_oneof![Just(""), Just("u:"), Just("{t}:")],
             suffix in prop_oneof![Just(""), Just(":x"), Just(":*")],
@@ -410,6 +434,25 @@ mod tests {
             if let Ok(pattern) = text.parse::<Pattern>() {
                 pattern.matches(&name);
             }
+        }
+    }
+
+    #[test]
+    fn a_beginning_covers_what_begins_with_it() {
+        for (one, other, covers) in [
+            ("*", "{x}", true),
+            ("room:*", "room:1", true),
+            ("room:*", "room:{x}", true),
+            ("room:*", "room:a*", true),
+            ("room:{x}", "room:{y}", true),
+            ("room:{x}", "room:1", true),
+            ("room:{x}", "room:*", false),
+            ("room*", "room:secret", true),
+            ("room:1", "room:*", false),
+            ("room:{x}:a", "room:{y}:a", true),
+            ("room:*", "roo*", false),
+        ] {
+            assert_eq!(pattern(one).covers(&pattern(other)), covers, "{one} {other}");
         }
     }
 

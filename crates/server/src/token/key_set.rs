@@ -245,7 +245,7 @@ impl KeySet {
         match problem {
             Some(problem) if before.as_ref() != Some(&problem) => tracing::warn!(
                 source = %self.source, problem,
-                "the keys of tokens can't be read; those that were read last still hold"
+                "the keys of tokens can't be read; those that were read before, if any, still hold"
             ),
             None if before.is_some() => tracing::info!(source = %self.source, "the keys of tokens can be read again"),
             _ => {}

@@ -11,7 +11,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use serde_json::{Map, Value};
 
-use super::{Claims, Grants, INFO_BYTES_MAX, Key, KeySet, LEEWAY_S, TOKEN_BYTES_MAX, TokenError, user_problem};
+use super::{
+    AHEAD_S, Claims, Grants, INFO_BYTES_MAX, JTI_BYTES_MAX, Key, KeySet, LEEWAY_S, TOKEN_BYTES_MAX, TokenError,
+    user_problem,
+};
 use crate::rules::Pattern;
 
 /// The end of the year 9999: a later `exp` counts as this one, so that no sum with it overflows.
@@ -85,6 +88,13 @@ impl Verifier {
         if time(&claims, "nbf")?.is_some_and(|nbf| nbf > now_s.saturating_add(LEEWAY_S)) {
             return Err(TokenError::NotYetValid);
         }
+        let iat = time(&claims, "iat")?;
+        // Revoking a user's tokens reaches those that were issued until then.
+        if iat.is_some_and(|iat| iat > now_s.saturating_add(AHEAD_S)) {
+            return Err(unusable(
+                "the token's `iat` lies ahead: is the clock of who signs tokens right?",
+            ));
+        }
         self.check_issuer(&claims)?;
         self.check_audience(&claims)?;
         Ok(Claims {
@@ -92,8 +102,8 @@ impl Verifier {
             exp,
             channels: grants(&claims)?,
             info: info(&claims)?,
-            jti: claims.get("jti").and_then(Value::as_str).map(str::to_owned),
-            iat: time(&claims, "iat")?,
+            jti: id(&claims)?,
+            iat,
         })
     }
 
@@ -217,6 +227,17 @@ fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<u64>, TokenErr
             Ok(seconds.map(|seconds| seconds.min(EXP_MAX_S)))
         }
         Some(_) => Err(unusable(format!("the token's `{name}` must be a number of seconds"))),
+    }
+}
+
+/// The token's own id: a string (RFC 7519 section 4.1.7), by which it can be revoked.
+fn id(claims: &Map<String, Value>) -> Result<Option<String>, TokenError> {
+    match claims.get("jti") {
+        None => Ok(None),
+        Some(Value::String(jti)) if (1..=JTI_BYTES_MAX).contains(&jti.len()) => Ok(Some(jti.clone())),
+        Some(_) => Err(unusable(format!(
+            "the token's `jti` must be a string of 1 to {JTI_BYTES_MAX} bytes"
+        ))),
     }
 }
 

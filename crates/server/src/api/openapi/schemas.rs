@@ -6,9 +6,9 @@ use tidings::{CHANNEL_BYTES_MAX, Code, EVENT_NAME_BYTES_MAX};
 use super::Facts;
 use crate::api::batch::{EVENTS_MAX, MESSAGES_MAX};
 use crate::api::publish::CHANNELS_MAX;
-use crate::api::tokens::JTI_BYTES_MAX;
 use crate::api::{inbox, members, users};
 use crate::members::CHANNELS_MAX as JOINED_MAX;
+use crate::token::JTI_BYTES_MAX;
 use crate::token::USER_BYTES_MAX;
 
 /// No control characters, C0 and C1.
@@ -65,7 +65,7 @@ pub(super) fn schemas(facts: &Facts<'_>) -> Value {
             "type": "string",
             "minLength": 1,
             "maxLength": JTI_BYTES_MAX,
-            "description": format!("A token's `jti`: {JTI_BYTES_MAX} bytes at the most."),
+            "description": format!("A token's `jti`: 1 to {JTI_BYTES_MAX} bytes."),
         },
         "Connection": {
             "type": "string",

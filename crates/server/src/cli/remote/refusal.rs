@@ -21,20 +21,29 @@ struct Problem {
     detail: String,
 }
 
+/// Of an answer that is no problem document, what is shown at the most.
+const LINE_BYTES_MAX: usize = 200;
+
 impl Refusal {
     /// That of an answer over HTTP: a problem document, unless something else answered.
     pub(super) fn of_answer(status: StatusCode, body: &[u8]) -> Self {
         match serde_json::from_slice(body) {
             Ok(Problem { code, detail }) => Self { code, detail },
             Err(_) => Self {
+                // Its own word, where that is one line: what speaks TLS says so, for one.
                 code: match status.as_u16() {
                     429 | 502..=504 => "unavailable".to_owned(),
                     _ => format!("HTTP {}", status.as_u16()),
                 },
-                detail: format!(
-                    "{} was answered, and not by a server of Tidings",
-                    status.canonical_reason().unwrap_or("something unknown")
-                ),
+                detail: match std::str::from_utf8(body).map(str::trim) {
+                    Ok(line) if (1..=LINE_BYTES_MAX).contains(&line.len()) && !line.contains(['\n', '<']) => {
+                        line.to_owned()
+                    }
+                    _ => format!(
+                        "{} was answered, and not by a server of Tidings",
+                        status.canonical_reason().unwrap_or("something unknown")
+                    ),
+                },
             },
         }
     }

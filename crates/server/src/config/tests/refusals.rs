@@ -167,11 +167,23 @@ fn a_value_that_cannot_be_is_named_with_what_was_meant() {
             ["can never match", "`*` comes first"],
         ),
         (
+            "channels = [{ match = \"room:*\" }, { match = \"room:{id}\" }]",
+            ["can never match", "`room:*` comes first"],
+        ),
+        (
+            "admin.listen = \"127.0.0.1:8080\"",
+            ["`admin.listen`", "where clients are listened to"],
+        ),
+        (
             "channels = [{ match = \"a\", presence = \"yes\" }]",
             ["\"yes\" given", "true or false"],
         ),
     ] {
         check_line(line, &parts);
+    }
+    for line in ["audience = []", "issuer = \"\""] {
+        let text = format!("auth.anonymous = true\nauth.{line}");
+        check(&text, &sources(), &[&["leave it out where any token will do"]]);
     }
     let secret = "s3cret".repeat(20);
     let error = error(&format!("auth.anonymous = true\nlisten = \"{secret}\""), &sources());
@@ -400,5 +412,19 @@ fn an_event_that_can_do_nothing_is_told_so() {
         let lines: Vec<[&str; 1]> = parts.iter().map(|part| [*part]).collect();
         let lines: Vec<&[&str]> = lines.iter().map(|line| &line[..]).collect();
         check(&format!("auth.anonymous = true\n[[on]]\n{table}"), &sources(), &lines);
+    }
+    for (table, part) in [
+        ("to = \"a\"", "`on.to`: \"a\" is a channel without a rule"),
+        ("to = \"secret\"", "`on.to`: nobody may publish there"),
+        ("to = \"/x\"", "`on.to`: \"/x\" makes no channel's name"),
+        (
+            "to = \"cursor:{data.x}\"\nkey = \"{data.y}\"",
+            "`on.key`: the events of `cursor:*` are paced",
+        ),
+    ] {
+        let rules = "[[channels]]\nmatch = \"secret\"\nsubscribe = \"user\"\n[[channels]]\nmatch = \"cursor:*\"\npublish = \"user\"\n\
+                     conflate = { by = \"user\", every = \"50ms\" }\n";
+        let text = format!("auth.anonymous = true\n{rules}[[on]]\nevent = \"e\"\n{table}");
+        check(&text, &sources(), &[&[part]]);
     }
 }

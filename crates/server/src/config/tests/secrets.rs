@@ -146,7 +146,10 @@ fn api_keys_that_cannot_be_are_refused_and_never_shown() {
     check(
         &format!("auth.anonymous = true\napi.keys = [{key}, {key}]"),
         &sources(),
-        &[&["`api.keys.name`: \"a\" is the name of another key too"]],
+        &[
+            &["`api.keys.name`: \"a\" is the name of another key too"],
+            &["`api.keys.sha256`: it is the key of `a` too"],
+        ],
     );
     check(
         "auth.anonymous = true\napi.keys = 1",
