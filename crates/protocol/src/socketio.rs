@@ -4,7 +4,7 @@
 //! bytes. Here a packet is read where it lies: [`decode`] finds its parts, [`event`] and [`ack_arguments`] check the
 //! JSON in one pass that builds nothing, and what goes on to others is a slice of what arrived. So lone surrogates,
 //! numbers of any size, the order of keys and the spaces between them arrive as they were sent. Nesting costs neither stack nor
-//! memory, and may be [`DEPTH_MAX`](crate::json::DEPTH_MAX) levels deep.
+//! memory to speak of, and may be [`DEPTH_MAX`] levels deep.
 //!
 //! Source: the Socket.IO protocol, revision 5 (<https://socket.io/docs/v4/socket-io-protocol/>), section "Packet
 //! encoding"; what it leaves open is as npm's `socket.io-parser` 4.2.7 does it. Stricter than that parser, where no

@@ -75,6 +75,7 @@ pub(crate) fn routes(api: &Arc<Api>) -> Router {
         .method_not_allowed_fallback(crate::problem::method_not_allowed);
     router(for_back_ends())
         .with_state(Arc::clone(api))
+        .method_not_allowed_fallback(crate::problem::method_not_allowed)
         .merge(api.io.for_allowed_origins(for_pages))
         .layer(middleware::from_fn(request_id::name))
 }

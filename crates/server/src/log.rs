@@ -3,6 +3,7 @@
 //! Whoever reads it may be slow, stuck or gone, and nothing else waits for that: a thread of its own writes, and lines that it
 //! can't take any more are dropped and counted.
 
+use std::backtrace::Backtrace;
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
@@ -50,6 +51,13 @@ pub(crate) fn start(json: bool) {
         .name("log".to_owned())
         .spawn(move || writing.write_to(&mut io::stderr(), queued));
     let _ = LINES.set(lines);
+    // The usual hook would write to stderr itself, and wait for who reads it.
+    std::panic::set_hook(Box::new(|panic| {
+        let backtrace = Backtrace::capture();
+        let thread = thread::current().name().unwrap_or_default().to_owned();
+        tracing::error!(thread, %backtrace, "panicked: {panic}");
+        flush();
+    }));
 }
 
 /// Lines that nobody took, since the start.
@@ -99,7 +107,8 @@ impl Lines {
             let _ = out.write_all(&line);
             self.waiting.fetch_sub(1, Ordering::AcqRel);
             let dropped = self.dropped.load(Ordering::Relaxed);
-            if dropped > told {
+            // Once for all of them, when there is room again.
+            if dropped > told && self.waiting.load(Ordering::Acquire) == 0 {
                 tracing::warn!(
                     lines = dropped - told,
                     "log lines were dropped: who reads the log is too slow"

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tidings::{Pacing, Slow};
 
+use crate::template::Template;
 use crate::token::Claims;
 
 /// The longest channel name, in bytes.
@@ -195,6 +196,14 @@ impl Rules {
         }
         self.0.push(rule);
         Ok(())
+    }
+
+    /// The rule that all channels of a template have, where that can be told.
+    pub(crate) fn only(&self, template: &Template) -> Option<&Rule> {
+        let pattern: Pattern = template.pattern().parse().ok()?;
+        let mut rules = self.0.iter();
+        let first = rules.find(|rule| rule.pattern.may_share(&pattern))?;
+        first.pattern.covers(&pattern).then_some(first)
     }
 
     /// The first rule for a channel.

@@ -83,6 +83,15 @@ impl fmt::Display for Template {
 }
 
 impl Template {
+    /// A pattern of all that may come of it.
+    pub(crate) fn pattern(&self) -> String {
+        let text = |part: &Part| match part {
+            Part::Literal(text) => text.clone(),
+            Part::User | Part::Data(_) => "*".to_owned(),
+        };
+        self.parts.iter().map(text).collect()
+    }
+
     /// The text with something in each place: what may come of it.
     pub(crate) fn sample(&self) -> String {
         let text = |part: &Part| match part {
@@ -117,7 +126,7 @@ impl Template {
     }
 }
 
-/// Only the way to the field is read: the rest may hold what can't be read, as half a surrogate pair.
+/// Only the way to the field is read: other values may hold what can't be read, as half a surrogate pair.
 fn field(data: &RawValue, path: &[String]) -> Result<String> {
     let inside = |value: &RawValue, field: &String| -> Option<Box<RawValue>> {
         let mut object: HashMap<String, &RawValue> = serde_json::from_str(value.get()).ok()?;

@@ -275,3 +275,91 @@ async fn what_is_no_event_of_the_log_does_not_grow_without_end() {
     drop(slow);
     io.close().await;
 }
+
+/// Sends a request for something big so many times in one write.
+fn ask_at_once(client: &Client, times: usize) {
+    use std::io::Write as _;
+
+    let request = b"42777[\"big\"]";
+    let mut frame = vec![0x81, 0x80 | u8::try_from(request.len()).unwrap(), 0, 0, 0, 0];
+    frame.extend_from_slice(request);
+    let mut writer = client.socket.get_ref().try_clone().unwrap();
+    writer.write_all(&frame.repeat(times)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_for_much_at_once_gets_it_as_it_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let io = Tidings::builder().limits(limits()).store(folder.path()).build();
+    io.on("big", async |_: tidings::Event| Ok("x".repeat(100_000)));
+    let address = serve(&io).await;
+    let client = blocking(move || Client::connect(address)).await;
+    // Answers have their place behind what is on its way to the disk.
+    let publishing = tokio::spawn({
+        let io = io.clone();
+        async move {
+            loop {
+                io.to("elsewhere").emit("e", 1).await.unwrap();
+            }
+        }
+    });
+    let times = 500; // 50 MB, far more than the kernel's buffers hold
+    let mut client = blocking(move || {
+        ask_at_once(&client, times);
+        std::thread::sleep(Duration::from_millis(500));
+        client
+    })
+    .await;
+    let waiting = io.metrics().await.outbox_bytes;
+    assert!(waiting < 1 << 20, "{waiting} bytes wait");
+    blocking(move || {
+        for _ in 0..times {
+            assert_eq!(client.receive().len(), "43777[\"\"]".len() + 100_000);
+        }
+    })
+    .await;
+    publishing.abort();
+    io.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_who_does_not_read_is_told() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    let io = Tidings::builder().limits(limits()).build();
+    let ended = Arc::new(AtomicUsize::new(0));
+    let sockets: Arc<Mutex<Vec<Socket>>> = Arc::default();
+    io.on_connect({
+        let (ended, sockets) = (Arc::clone(&ended), Arc::clone(&sockets));
+        async move |socket: Socket| {
+            socket.on("big", async |_: tidings::Event| Ok("x".repeat(100_000)));
+            let ended = Arc::clone(&ended);
+            socket.on_disconnect(async move |_: Socket, _: tidings::Reason| {
+                ended.fetch_add(1, Ordering::SeqCst);
+            });
+            sockets.lock().unwrap().push(socket);
+        }
+    });
+    let address = serve(&io).await;
+    let client = blocking(move || {
+        let client = Client::connect(address);
+        ask_at_once(&client, 500);
+        client
+    })
+    .await;
+    let before = io.metrics().await.received;
+    assert!(before > 0);
+    let mut written = 0;
+    while written != io.metrics().await.written_bytes || io.metrics().await.outbox_bytes < 64 << 10 {
+        written = io.metrics().await.written_bytes;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // Its transport stays, and still holds what waits; events that it sent wait to be handled.
+    let socket = sockets.lock().unwrap().pop().unwrap();
+    socket.disconnect(false);
+    eventually("the application was told", || ended.load(Ordering::SeqCst) == 1).await;
+    drop(client);
+    eventually("all is gone", || io.counts().connections == 0).await;
+    io.close().await;
+}

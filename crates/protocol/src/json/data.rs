@@ -46,7 +46,8 @@ pub fn data_from_arguments<'a>(arguments: &'a str, attachments: &[Bytes]) -> Cow
         levels: Vec::new(),
         found: Vec::new(),
     };
-    let mut reader = Reader::new(arguments);
+    // What an application emitted may be of any depth.
+    let mut reader = Reader::of_depth(arguments, usize::MAX);
     let mut count = 0;
     loop {
         let read = if attachments.is_empty() {

@@ -60,11 +60,19 @@ pub(crate) fn string_text(raw: &str) -> Option<Cow<'_, str>> {
 pub(crate) struct Reader<'a> {
     text: &'a str,
     at: usize,
+    depth_max: usize,
 }
 
 impl<'a> Reader<'a> {
+    /// Of what a client sent: each value may be [`DEPTH_MAX`] levels deep.
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, at: 0 }
+        Self::of_depth(text, DEPTH_MAX)
+    }
+
+    /// With values of so many levels.
+    pub(crate) fn of_depth(text: &'a str, depth_max: usize) -> Self {
+        let at = 0;
+        Self { text, at, depth_max }
     }
 
     /// How far it has come, in bytes.
@@ -113,7 +121,8 @@ impl<'a> Reader<'a> {
         let mut nesting = Nesting::default();
         loop {
             if let Some(object) = self.opens_or_scalar(visitor)? {
-                if !nesting.push(object) {
+                nesting.push(object);
+                if nesting.depth > self.depth_max {
                     return Err(self.unexpected().into());
                 }
                 if !self.closes(object) {
@@ -294,33 +303,34 @@ pub(crate) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
     at + rest.iter().take_while(plain).count()
 }
 
-/// What the walk is inside of, a bit a level: 1 is an object.
+/// What the walk is inside of, a bit a level (1 is an object), the innermost lowest. Deeper than 64 levels, whole
+/// words move to the heap.
 #[derive(Default)]
 struct Nesting {
-    levels: [u64; DEPTH_MAX / 64],
+    word: u64,
     depth: usize,
+    outer: Vec<u64>,
 }
 
 impl Nesting {
-    /// Goes one level in; false where that is too deep.
-    fn push(&mut self, object: bool) -> bool {
-        let Some(word) = self.levels.get_mut(self.depth / 64) else {
-            return false;
-        };
-        let bit = self.depth % 64;
-        *word = *word & !(1 << bit) | u64::from(object) << bit;
+    fn push(&mut self, object: bool) {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.outer.push(self.word);
+        }
+        self.word = self.word << 1 | u64::from(object);
         self.depth += 1;
-        true
     }
 
     fn pop(&mut self) {
         self.depth -= 1;
+        self.word >>= 1;
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.word = self.outer.pop().unwrap_or_default();
+        }
     }
 
     /// Whether the innermost level is an object; nothing outside of all.
     fn innermost(&self) -> Option<bool> {
-        let at = self.depth.checked_sub(1)?;
-        let word = self.levels.get(at / 64)?;
-        Some(word >> (at % 64) & 1 == 1)
+        (self.depth > 0).then_some(self.word & 1 == 1)
     }
 }

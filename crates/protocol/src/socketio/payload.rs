@@ -163,7 +163,7 @@ pub fn split_arguments(arguments: &str) -> Result<Vec<&RawValue>, Error> {
     }
 }
 
-/// How many values an argument list has. It allocates nothing.
+/// How many values an argument list has. It allocates nothing (up to 64 levels of nesting).
 ///
 /// In a text that is no argument list, those before the first fault count.
 ///

@@ -1,7 +1,7 @@
 //! `{"_placeholder":true,"num":n}`: where attachment n belongs.
 
 use super::Error;
-use crate::json::{Reader, Visitor, string_text};
+use crate::json::{DEPTH_MAX, Reader, Visitor, string_text};
 
 /// Checks that each placeholder in the payload of a binary packet names one of its attachments.
 ///
@@ -18,7 +18,8 @@ use crate::json::{Reader, Visitor, string_text};
 /// assert!(check_placeholders(r#"["a",{"_placeholder":true,"num":1}]"#, 1).is_err());
 /// ```
 pub fn check_placeholders(data: &str, attachments: usize) -> Result<(), Error> {
-    let mut reader = Reader::new(data);
+    // The list around the arguments is a level too.
+    let mut reader = Reader::of_depth(data, DEPTH_MAX + 1);
     let mut check = Check {
         attachments,
         key: Key::Other,

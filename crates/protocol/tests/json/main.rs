@@ -240,6 +240,8 @@ fn depth_has_a_limit() {
         for depth in [depth + 1, 300_000] {
             assert_eq!(arguments_from_data(&of(depth), 1).unwrap_err().code(), "invalid_json");
         }
+        // What an application emits may be deeper.
+        assert_eq!(data_from_arguments(&of(300_000), &[bytes("a")]), of(300_000));
         let data = of(depth);
         let (arguments, attachments) = arguments_from_data(&data, 1).unwrap();
         assert_eq!(data_from_arguments(&arguments, &attachments), data);

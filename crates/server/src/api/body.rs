@@ -86,8 +86,12 @@ pub(crate) fn parse<'a, T: serde::Deserialize<'a>>(json: &'a [u8]) -> Result<T> 
         let problem = error.to_string();
         if error.is_data() {
             // Where in the text it is says little to who made it from an object.
-            let problem = problem.split(" at line ").next().unwrap_or_default().to_owned();
-            Error::new(problem)
+            let problem = problem.split(" at line ").next().unwrap_or_default();
+            // serde shows a text that stands where it should not, which may be a whole event.
+            match problem.starts_with("invalid type: string") {
+                true => Error::new("a text stands where an object or another value is expected"),
+                false => Error::new(problem.to_owned()),
+            }
         } else {
             Error::coded(Code::InvalidJson, format!("the body is no JSON: {problem}"))
         }

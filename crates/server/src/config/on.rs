@@ -38,7 +38,7 @@ pub(super) fn read(tables: Vec<(Table, Origin)>, rules: &Rules, problems: &mut V
             section.problem(origin.clone(), "key", problem);
         }
         if let (Some((_, origin)), Some(to)) = (&key, &to)
-            && let Some(rule) = rules.first(&to.sample()).filter(|rule| rule.pace.is_some())
+            && let Some(rule) = rules.only(to).filter(|rule| rule.pace.is_some())
         {
             let problem = format!(
                 "the events of `{}` are paced, and have no keys: only the latest matters; leave `key` out",

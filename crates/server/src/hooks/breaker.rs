@@ -68,9 +68,13 @@ impl Breaker {
         Self(State::Closed(VecDeque::new()))
     }
 
-    /// Whether calls are held back.
-    pub(super) fn is_open(&self) -> bool {
-        !matches!(self.0, State::Closed(_))
+    /// Whether calls are refused now.
+    pub(super) fn is_open(&self, now: Instant) -> bool {
+        match self.0 {
+            State::Closed(_) => false,
+            State::Open { until, .. } => now < until,
+            State::Trying { .. } => true,
+        }
     }
 
     /// Whether a call may be made now.

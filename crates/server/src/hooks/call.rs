@@ -130,7 +130,7 @@ impl Caller {
 
     /// Whether it is held to be down, and not called.
     pub(super) fn is_held_back(&self) -> bool {
-        self.breaker.lock().is_open()
+        self.breaker.lock().is_open(Instant::now())
     }
 
     fn note(&self, pass: Pass, outcome: Outcome) {

@@ -88,6 +88,16 @@ impl Pattern {
         })
     }
 
+    /// Whether there may be a name that both match: what they begin with does not exclude that.
+    pub(crate) fn may_share(&self, other: &Self) -> bool {
+        let beginning = |pattern: &Self| match &pattern.tokens[..] {
+            [Token::Literal(text), ..] => text.clone(),
+            _ => String::new(),
+        };
+        let (one, other) = (beginning(self), beginning(other));
+        one.starts_with(&other) || other.starts_with(&one)
+    }
+
     /// Whether it surely matches every name that the other does: where it is a beginning with a wildcard behind it, or the same
     /// but for the names in braces. It may do so in other ways too, which are not looked for.
     pub(crate) fn covers(&self, other: &Self) -> bool {

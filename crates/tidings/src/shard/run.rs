@@ -200,7 +200,10 @@ impl Shard {
         let outbox_bytes_max = self.server.hub.limits.outbox_bytes;
         for driver in std::mem::take(&mut self.postponed) {
             match self.get(driver.socket.key) {
-                Some(connection) if connection.is_full(outbox_bytes_max) => connection.drivers_wait = true,
+                // Of one that has ended the connection knows no more: its end would not be told.
+                Some(connection) if connection.is_full(outbox_bytes_max) && driver.socket.is_connected() => {
+                    connection.drivers_wait = true;
+                }
                 _ => self.ready.push_back((driver, None)),
             }
         }

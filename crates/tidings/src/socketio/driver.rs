@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::client;
 use super::extract::Event;
 use super::handler;
@@ -15,6 +17,7 @@ use super::reason::Reason;
 use super::socket::SocketInner;
 use crate::connection::Connection;
 use crate::limits::{QUEUE_BYTES_MAX, TURN_JOBS_MAX, UNSENT_BYTES_MAX};
+use crate::shard::command::Command;
 use crate::shard::run::{self, Cell, Task};
 
 /// What a socket's application is to be told.
@@ -105,9 +108,16 @@ fn run_jobs(cell: &Rc<Cell>, driver: &Rc<Driver>, mut first: Option<Job>) {
         let Some(job) = first.take().or_else(|| driver.pop()) else {
             return driver.is_running.set(false);
         };
-        if matches!(job, Job::Event { .. }) && must_wait(cell, &driver.socket) {
-            driver.push_first(job);
-            break;
+        // Who has ended is told so, whatever waits.
+        if matches!(job, Job::Event { .. }) && driver.socket.is_connected() {
+            if driver.socket.unsent() > UNSENT_BYTES_MAX {
+                driver.push_first(job);
+                return wait_until_sent(cell, driver);
+            }
+            if is_full(cell, &driver.socket) {
+                driver.push_first(job);
+                break;
+            }
         }
         if let Some(rest) = run::poll_once(&cell.server, task(driver, job)) {
             let rest = run::guard(&cell.server, rest);
@@ -126,10 +136,24 @@ fn run_jobs(cell: &Rc<Cell>, driver: &Rc<Driver>, mut first: Option<Job>) {
     cell.state.borrow_mut().postpone(Rc::clone(driver));
 }
 
+/// Goes on when the answers that are under way have come to the outbox, which may take until the disk has what came before them.
+fn wait_until_sent(cell: &Rc<Cell>, driver: &Rc<Driver>) {
+    let (done, is_done) = oneshot::channel();
+    cell.server.hub.send(driver.socket.key.shard, Command::Settle { done });
+    let (cell, driver) = (Rc::clone(cell), Rc::clone(driver));
+    let server = Arc::clone(&cell.server);
+    let waiting = run::guard(&server, async move {
+        let _ = is_done.await;
+        driver.is_running.set(false);
+        drive(&cell, &driver, None);
+    });
+    tokio::task::spawn_local(waiting);
+}
+
 /// Whether so much is to be written first that its client, who may not read at all, is not to be answered more.
-fn must_wait(cell: &Cell, socket: &SocketInner) -> bool {
+fn is_full(cell: &Cell, socket: &SocketInner) -> bool {
     let is_full = |connection: &mut Connection| connection.is_full(cell.server.hub.limits.outbox_bytes);
-    socket.unsent() > UNSENT_BYTES_MAX || cell.state.borrow_mut().get(socket.key).is_some_and(is_full)
+    cell.state.borrow_mut().get(socket.key).is_some_and(is_full)
 }
 
 fn task(driver: &Rc<Driver>, job: Job) -> Task {

@@ -79,7 +79,7 @@ impl<U: Send + Sync + 'static> Socket<U> {
 
     /// Whether the client is there.
     pub fn is_connected(&self) -> bool {
-        self.inner.state.lock().phase == Phase::Connected
+        self.inner.is_connected()
     }
 
     // Rooms

@@ -154,6 +154,11 @@ impl SocketInner {
         }))
     }
 
+    /// It has been let in, and has not ended.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.state.lock().phase == Phase::Connected
+    }
+
     /// Where its client stands if it has seen no event.
     pub(crate) fn start(&self) -> u64 {
         self.start.load(Ordering::Relaxed)
