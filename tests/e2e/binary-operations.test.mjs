@@ -35,7 +35,7 @@ async function metricsOf(port) {
 
 async function withAdmin(options, play) {
   const port = await freePort();
-  await inPlace({ ...options, env: { TIDINGS_ADMIN__LISTEN: `127.0.0.1:${port}` } }, (place) => play(place, port));
+  await inPlace({ ...options, env: { ...options.env, TIDINGS_ADMIN__LISTEN: `127.0.0.1:${port}` } }, (place) => play(place, port));
 }
 
 describe("/metrics", () => {
@@ -97,7 +97,8 @@ describe("/metrics", () => {
     }));
 
   test("has all that the dashboard shows", () =>
-    withAdmin({ data: true }, async (place, port) => {
+    withAdmin({ data: true, more: `[hooks]\nurl = "http://127.0.0.1:9/"\nsecret = { env = "HOOK_SECRET" }\nconnect = true\n`, env: { HOOK_SECRET: "s".repeat(40) } }, async (place, port) => {
+      assert.equal((await call("GET", place, "/poll?channel=mem:1", { token: tokenOf("ann") })).status, 503);
       // what has not happened yet has no series, but its type
       const { types } = await metricsOf(port);
       const known = new Set(Object.keys(types).flatMap((name) => [name, `${name}_total`, `${name}_bucket`]));
