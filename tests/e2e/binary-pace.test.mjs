@@ -106,7 +106,7 @@ const publishers = {
     },
   },
   "/ws": {
-    none: {},
+    none: { duplicate: false },
     given: { duplicate: false },
     open: async (sub = "pub", at = place) => {
       const plain = await Plain.enter(at, sub);
@@ -802,7 +802,7 @@ describe("throttle", { concurrency: true }, () => {
       for (const ear of ears) assert.deepEqual(ear.got.map(({ id }) => id), ids, ear.way);
       assert.deepEqual(
         answers,
-        sent.map(({ n }) => (passes.includes(n) ? { id: ids[passes.indexOf(n)], duplicate: false } : {})),
+        sent.map(({ n }) => (passes.includes(n) ? { id: ids[passes.indexOf(n)], duplicate: false } : { duplicate: false })),
       );
       for (const ear of ears) ear.close();
     });
@@ -848,7 +848,7 @@ describe("throttle", { concurrency: true }, () => {
     const channel = fresh("edge");
     const answers = await burst(channel, sent);
     assert.match(answers[0].id, ID);
-    assert.deepEqual(answers.slice(1), sent.slice(1).map(() => ({})));
+    assert.deepEqual(answers.slice(1), sent.slice(1).map(() => ({ duplicate: false })));
     assert.deepEqual((await history(channel)).map(({ data }) => data), [{ n: 0 }]);
   });
 
@@ -980,7 +980,7 @@ describe("debounce", { concurrency: true }, () => {
     const begin = performance.now();
     for (const round of [1, 2, 3]) {
       const answers = await burst(channel, count(20).map((n) => ({ n: round * 100 + n })));
-      assert.deepEqual(answers, count(20).map(() => ({})));
+      assert.deepEqual(answers, count(20).map(() => ({ duplicate: false })));
       for (const ear of ears) await ear.until("the last", (got) => got.at(-1)?.data.n === round * 100 + 19);
     }
     const most = timesSince(begin, DEBOUNCE_MS) + 1;
