@@ -1,6 +1,5 @@
 //! What the metrics tell of the calls of the back end.
 
-use std::fmt;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -54,12 +53,6 @@ impl Telemetry {
         registry.register("tidings_hook_calls", help, self.calls.clone());
         let help = "What a call of the back end took, from when there was a place for it to its answer or its end";
         registry.register("tidings_hook_seconds", help, self.seconds.clone());
-    }
-}
-
-impl fmt::Debug for Telemetry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Telemetry")
     }
 }
 

@@ -108,14 +108,14 @@ fn run_jobs(cell: &Rc<Cell>, driver: &Rc<Driver>, mut first: Option<Job>) {
         let Some(job) = first.take().or_else(|| driver.pop()) else {
             return driver.is_running.set(false);
         };
-        // Who has ended is told so, whatever waits.
-        if matches!(job, Job::Event { .. }) && driver.socket.is_connected() {
-            if driver.socket.unsent() > UNSENT_BYTES_MAX {
+        if matches!(job, Job::Event { .. }) {
+            let is_sending = driver.socket.unsent() > UNSENT_BYTES_MAX;
+            // Who has ended is told so, whatever waits. That takes a lock, and is seldom asked.
+            if (is_sending || is_full(cell, &driver.socket)) && driver.socket.is_connected() {
                 driver.push_first(job);
-                return wait_until_sent(cell, driver);
-            }
-            if is_full(cell, &driver.socket) {
-                driver.push_first(job);
+                if is_sending {
+                    return wait_until_sent(cell, driver);
+                }
                 break;
             }
         }

@@ -382,10 +382,8 @@ impl Sessions {
     pub(crate) fn leave(&self, user: &str, channel: &Channel) {
         let mut table = self.table.lock();
         for entry in table.entries.values_mut() {
-            let (stored, changes) = match entry {
-                Entry::Live(_) => continue,
-                Entry::Away { stored, .. } => (stored, None),
-                Entry::Coming { stored, changes, .. } => (stored, Some(changes)),
+            let Some((stored, changes)) = entry.absent() else {
+                continue;
             };
             if stored.user.as_deref() != Some(user) || !stored.is_in(channel) {
                 continue;
@@ -403,10 +401,8 @@ impl Sessions {
         let mut gone = Vec::new();
         let mut table = self.table.lock();
         for entry in table.entries.values_mut() {
-            let (stored, changes) = match entry {
-                Entry::Live(_) => continue,
-                Entry::Away { stored, .. } => (stored, None),
-                Entry::Coming { stored, changes, .. } => (stored, Some(changes)),
+            let Some((stored, changes)) = entry.absent() else {
+                continue;
             };
             let is_in = |channel: &Channel| *channel.as_str() == *stored.namespace || stored.is_in(channel);
             if !selection.channels.iter().any(is_in) || selection.except.iter().any(is_in) {
@@ -454,6 +450,15 @@ impl Sessions {
 }
 
 impl Entry {
+    /// What is known of a client that is not there, and, where the application is being asked about it, what is done meanwhile.
+    fn absent(&mut self) -> Option<(&mut Stored, Option<&mut Vec<Change>>)> {
+        match self {
+            Entry::Live(_) => None,
+            Entry::Away { stored, .. } => Some((stored, None)),
+            Entry::Coming { stored, changes, .. } => Some((stored, Some(changes))),
+        }
+    }
+
     /// How long its client may be away, if it is.
     fn until(&self) -> Option<Instant> {
         match self {
