@@ -178,6 +178,7 @@ pub(crate) fn register(io: &Io, door: &Arc<Door>, access: &Arc<Access>) {
     });
     let entering = Arc::clone(access);
     io.on_connect(async move |socket: Socket<Client>| enter(&entering, &socket));
+    io.on_disconnect(leave);
 
     // Who comes without Socket.IO is let in by the same door, and asks for channels by the same rules.
     io.identify_some(Client::identity);
@@ -214,7 +215,6 @@ fn register_hooks(io: &Io, access: &Arc<Access>, door: &Arc<Door>) {
 
 fn enter(access: &Access, socket: &Socket<Client>) -> Result<()> {
     let client = socket.user();
-    socket.on_disconnect(leave);
     if socket.recovered() {
         take_up(access, socket)?;
     }

@@ -41,6 +41,10 @@ impl Channel {
         Self(name)
     }
 
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.0
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

@@ -73,6 +73,7 @@ mod server;
 mod shard;
 mod slow;
 mod socketio;
+mod tight;
 mod transport;
 mod wire;
 

@@ -26,6 +26,7 @@ use crate::log::Since;
 use crate::shard::{Farewell, Shard};
 use crate::socketio::io::Io;
 use crate::socketio::reason::Reason;
+use crate::tight;
 use crate::wire::Wire;
 use session::Session;
 
@@ -115,12 +116,17 @@ impl Shard {
             } else {
                 let present = plain.visitor.as_ref().and_then(|visitor| visitor.identity.clone());
                 let present = present.filter(|_| grant.shows_presence());
-                plain.channels.push(Named {
-                    name: Arc::clone(name),
-                    is_present: present.is_some(),
-                    is_own,
-                });
+                let is_present = present.is_some();
                 self.subscribe(index, 0, &channel);
+                let shared = self.channels.shared_name(name).map_or(name, Channel::name);
+                let named = Named {
+                    name: Arc::clone(shared),
+                    is_present,
+                    is_own,
+                };
+                if let Some(plain) = self.plain_mut(index) {
+                    tight::push(&mut plain.channels, named);
+                }
                 if let Some(identity) = present {
                     let io = Io::root(Arc::clone(&server));
                     // Its name is a channel's: it was checked when it was granted.

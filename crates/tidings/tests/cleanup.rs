@@ -64,6 +64,10 @@ async fn cycles_leave_nothing_and_memory_is_flat() {
 async fn handlers_hear_of_the_end_last_and_rooms_are_still_there() {
     let io = Tidings::builder().build();
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let of_all = tell.clone();
+    io.on_disconnect(async move |socket: Socket, reason| {
+        let _ = of_all.send(format!("of all {reason} {}", socket.is_connected()));
+    });
     io.on_connect(async move |socket: Socket| {
         socket.join("room");
         let event = tell.clone();
@@ -93,7 +97,7 @@ async fn handlers_hear_of_the_end_last_and_rooms_are_still_there() {
     })
     .await;
     let mut heard = Vec::new();
-    while heard.len() < 3 {
+    while heard.len() < 4 {
         let text = told.recv().await.unwrap();
         if !text.contains("transport") {
             heard.push(text);
@@ -104,7 +108,8 @@ async fn handlers_hear_of_the_end_last_and_rooms_are_still_there() {
         [
             "event",
             "disconnecting client namespace disconnect 2",
-            "disconnect client namespace disconnect 0 false"
+            "disconnect client namespace disconnect 0 false",
+            "of all client namespace disconnect false"
         ]
     );
     io.close().await;

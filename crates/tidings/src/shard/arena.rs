@@ -6,8 +6,8 @@ use std::ops::{Index, IndexMut};
 
 use slab::Slab;
 
-/// How many lie in one block.
-const BLOCK: usize = 256;
+/// How many lie in one block: 28 KiB of connections. Larger ones would come from an allocator 4 MiB at a time.
+const BLOCK: usize = 64;
 
 pub(crate) struct Arena<T> {
     blocks: Vec<Slab<T>>,

@@ -13,6 +13,7 @@ use crate::connection::Subscription;
 use crate::hub::Gauges;
 use crate::server::Server;
 use crate::slow::Slow;
+use crate::tight;
 
 pub(crate) struct Channels {
     by_name: HashMap<Channel, u32>,
@@ -48,6 +49,11 @@ impl Channels {
 
     pub(crate) fn find(&self, name: &str) -> Option<u32> {
         self.by_name.get(name).copied()
+    }
+
+    /// The one copy of a channel's name that all its subscribers share.
+    pub(crate) fn shared_name(&self, name: &str) -> Option<&Channel> {
+        self.find(name).map(|channel| self.name(channel))
     }
 
     pub(crate) fn name(&self, channel: u32) -> &Channel {
@@ -122,14 +128,15 @@ impl Shard {
             connection: index,
             subscription,
         });
-        connection.subscriptions.push(Subscription {
+        let subscription = Subscription {
             channel,
             slot,
             member,
             joined_at,
             is_stale,
             has_lost: false,
-        });
+        };
+        tight::push(&mut connection.subscriptions, subscription);
         connection.is_lacking |= is_stale;
         let waited_for_page = connection.lag().is_some_and(|lag| lag.page.take().is_some());
         self.channels.gauges.subscriptions.fetch_add(1, Ordering::Relaxed);

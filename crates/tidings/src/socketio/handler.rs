@@ -417,7 +417,8 @@ pub(crate) fn ended(socket: Arc<SocketInner>, reason: Reason) -> Task {
         for handler in socket.disconnecting_handlers() {
             handler(Arc::clone(&socket), reason).await;
         }
-        for handler in socket.leave_all() {
+        let of_all = socket.namespace.behaviour.disconnect_handlers();
+        for handler in socket.leave_all().into_iter().chain(of_all) {
             handler(Arc::clone(&socket), reason).await;
         }
         socket.forget();

@@ -12,6 +12,7 @@ use super::broadcast::{Broadcast, Emitted, Target};
 use super::extract::Event;
 use super::handler::{Answer, ErasedHandler, Handler};
 use super::namespace::{Behaviour, Namespace, matches_braces};
+use super::reason::Reason;
 use super::socket::{Socket, SocketInner, User};
 use crate::builder::Builder;
 use crate::channel::Channel;
@@ -151,6 +152,25 @@ impl Io {
     {
         self.behaviour()
             .add_connect_handler(super::handler::connect_handler(handler));
+    }
+
+    /// Runs when a socket of the namespace has ended, after its own handlers: as [`Socket::on_disconnect`], but registered once, not
+    /// for each socket.
+    ///
+    /// ```no_run
+    /// # struct User { id: String }
+    /// # fn run(io: tidings::Io) {
+    /// io.on_disconnect(async |socket: tidings::Socket<User>, reason| println!("{} left: {reason}", socket.user().id));
+    /// # }
+    /// ```
+    pub fn on_disconnect<U, F, R>(&self, handler: F)
+    where
+        U: Send + Sync + 'static,
+        F: AsyncFn(Socket<U>, Reason) -> R + Send + Sync + 'static,
+        R: Answer + 'static,
+    {
+        self.behaviour()
+            .add_disconnect_handler(super::handler::socket_handler(handler));
     }
 
     /// Handles an event of every client of the namespace: as [`Socket::on`], but registered once, not for each socket.

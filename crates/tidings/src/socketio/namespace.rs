@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use parking_lot::RwLock;
 
 use super::handler::{ErasedHandler, EventHandlers, SocketHandler};
+use super::reason::Reason;
 use super::socket::{SocketInner, User};
 use crate::error::{Error, Result};
 use crate::handshake::Handshake;
@@ -38,6 +39,7 @@ struct Registered {
     auth: Option<Auth>,
     middleware: Vec<ConnectMiddleware>,
     connect: Vec<SocketHandler<()>>,
+    disconnect: Vec<SocketHandler<Reason>>,
     events: EventHandlers,
     fallback: Option<ErasedHandler>,
     error: Option<ErrorObserver>,
@@ -96,6 +98,10 @@ impl Behaviour {
         self.registered.write().connect.push(handler);
     }
 
+    pub(crate) fn add_disconnect_handler(&self, handler: SocketHandler<Reason>) {
+        self.registered.write().disconnect.push(handler);
+    }
+
     pub(crate) fn set_error_observer(&self, observer: impl Fn(&str, &Error) + Send + Sync + 'static) {
         self.registered.write().error = Some(Arc::new(observer));
     }
@@ -122,6 +128,10 @@ impl Behaviour {
 
     pub(crate) fn connect_handlers(&self) -> Vec<SocketHandler<()>> {
         self.registered.read().connect.clone()
+    }
+
+    pub(crate) fn disconnect_handlers(&self) -> Vec<SocketHandler<Reason>> {
+        self.registered.read().disconnect.clone()
     }
 
     pub(crate) fn fallback(&self) -> Option<ErasedHandler> {

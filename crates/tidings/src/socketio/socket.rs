@@ -49,7 +49,7 @@ impl<U: Send + Sync + 'static> Socket<U> {
 
     /// The socket's public id: 24 characters, not the session id of its transport.
     pub fn id(&self) -> &str {
-        &self.inner.id
+        self.inner.id()
     }
 
     /// The connection that it is on, as [`Io::connections`] and the log name it.
@@ -285,13 +285,13 @@ impl<U: Send + Sync + 'static> Socket<U> {
     fn register(&self, name: Cow<'static, str>, handler: ErasedHandler) {
         let mut state = self.inner.state.lock();
         if state.phase != Phase::Ended {
-            state.handlers.events.add(name, handler);
+            state.handlers().events.add(name, handler);
         }
     }
 
     /// Removes the handlers of an event.
     pub fn off(&self, name: &str) {
-        self.inner.state.lock().handlers.events.remove(name);
+        self.inner.state.lock().handlers().events.remove(name);
     }
 
     /// Sees every event of this client before its handlers do.
@@ -300,7 +300,7 @@ impl<U: Send + Sync + 'static> Socket<U> {
         F: AsyncFn(Event) -> R + Send + Sync + 'static,
         R: Answer + 'static,
     {
-        self.inner.state.lock().handlers.events.add_any(handler);
+        self.inner.state.lock().handlers().events.add_any(handler);
     }
 
     /// Decides about every event of this client before its handlers run: an error is the event's acknowledgement.
@@ -308,7 +308,7 @@ impl<U: Send + Sync + 'static> Socket<U> {
     where
         F: AsyncFn(Event) -> Result<()> + Send + Sync + 'static,
     {
-        self.inner.state.lock().handlers.events.add_before(middleware);
+        self.inner.state.lock().handlers().events.add_before(middleware);
     }
 
     /// Runs when the socket is about to end; its rooms are still there.
@@ -320,7 +320,7 @@ impl<U: Send + Sync + 'static> Socket<U> {
         self.inner
             .state
             .lock()
-            .handlers
+            .handlers()
             .disconnecting
             .push(super::handler::socket_handler(handler));
     }
@@ -334,7 +334,7 @@ impl<U: Send + Sync + 'static> Socket<U> {
         self.inner
             .state
             .lock()
-            .handlers
+            .handlers()
             .disconnect
             .push(super::handler::socket_handler(handler));
     }
@@ -420,7 +420,7 @@ impl<U> Clone for Socket<U> {
 impl<U> fmt::Debug for Socket<U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Socket")
-            .field("id", &self.inner.id)
+            .field("id", &self.inner.id())
             .field("namespace", &self.inner.namespace.path)
             .finish_non_exhaustive()
     }

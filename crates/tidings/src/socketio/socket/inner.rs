@@ -21,6 +21,7 @@ use crate::socketio::handler::{EventHandlers, SocketHandler};
 use crate::socketio::namespace::Namespace;
 use crate::socketio::reason::Reason;
 use crate::socketio::recovery::{self, Change, Recovered, Replay, Room, TakenOver};
+use crate::tight;
 
 pub(crate) type User = Arc<dyn Any + Send + Sync>;
 
@@ -30,7 +31,6 @@ pub(crate) struct SocketInner {
     pub(crate) key: Key,
     /// The channel of the own-id room, whose name is the socket's id.
     pub(super) own: Channel,
-    pub(super) id: Box<str>,
     pub(crate) user: User,
     pub(super) handshake: Handshake,
     /// The session's secret id, with recovery.
@@ -59,11 +59,16 @@ pub(super) struct State {
     pub(super) rooms: Vec<Room>,
     /// No event of before it was connected, or of a room that it has left, came to its client with a seq above this.
     heard: u64,
-    pub(super) handlers: Handlers,
+    /// None until there is one: most register theirs for all sockets.
+    handlers: Option<Box<Handlers>>,
     pub(super) values: Option<Box<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>>,
 }
 
 impl State {
+    pub(super) fn handlers(&mut self) -> &mut Handlers {
+        self.handlers.get_or_insert_default()
+    }
+
     fn is_in(&self, channel: &Channel) -> bool {
         self.rooms.iter().any(|room| room.channel == *channel)
     }
@@ -126,14 +131,13 @@ impl SocketInner {
         let own = Channel::room(&namespace.path, &id)?;
         if !rooms.iter().any(|room| room.channel == own) {
             let channel = own.clone();
-            rooms.push(Room::new(channel, ENTERING));
+            tight::push(&mut rooms, Room::new(channel, ENTERING));
         }
         Ok(Arc::new(Self {
             server: Arc::clone(server),
             namespace: Arc::clone(namespace),
             key,
             own,
-            id,
             user,
             handshake,
             pid,
@@ -177,7 +181,7 @@ impl SocketInner {
         let mut state = self.state.lock();
         for change in changes {
             match change {
-                Change::Joined(room) if !state.is_in(&room.channel) => state.rooms.push(room.clone()),
+                Change::Joined(room) if !state.is_in(&room.channel) => tight::push(&mut state.rooms, room.clone()),
                 Change::Left(channel) => state.rooms.retain(|room| room.channel != *channel),
                 Change::Joined(_) | Change::Disconnected { .. } => {}
             }
@@ -192,7 +196,7 @@ impl SocketInner {
     }
 
     pub(crate) fn id(&self) -> &str {
-        &self.id
+        self.own.shown()
     }
 
     /// Tells the client of an error that no acknowledgement can tell: `tidings:error` with `{code, message}`.
@@ -260,7 +264,7 @@ impl SocketInner {
         if state.phase == Phase::Connected {
             self.note_rooms(std::slice::from_ref(&room));
         }
-        state.rooms.push(room);
+        tight::push(&mut state.rooms, room);
         true
     }
 
@@ -391,18 +395,20 @@ impl SocketInner {
 
     /// What the application wants to run for an event: everything that was registered for it.
     pub(crate) fn with_handlers<R>(&self, read: impl FnOnce(&Handlers) -> R) -> R {
-        read(&self.state.lock().handlers)
+        match &self.state.lock().handlers {
+            Some(handlers) => read(handlers),
+            None => read(&Handlers::default()),
+        }
     }
 
     pub(crate) fn disconnecting_handlers(&self) -> Vec<SocketHandler<Reason>> {
-        self.state.lock().handlers.disconnecting.clone()
+        self.with_handlers(|handlers| handlers.disconnecting.clone())
     }
 
     /// Leaves all rooms; answers who wants to know of the end.
     pub(crate) fn leave_all(&self) -> Vec<SocketHandler<Reason>> {
-        let mut state = self.state.lock();
-        state.rooms = Vec::new();
-        state.handlers.disconnect.clone()
+        self.state.lock().rooms = Vec::new();
+        self.with_handlers(|handlers| handlers.disconnect.clone())
     }
 
     /// Lets go of all that the application gave, which may hold this very socket.
