@@ -291,7 +291,7 @@ impl<U: Send + Sync + 'static> Socket<U> {
 
     /// Removes the handlers of an event.
     pub fn off(&self, name: &str) {
-        self.inner.state.lock().handlers().events.remove(name);
+        self.inner.forget_event(name);
     }
 
     /// Sees every event of this client before its handlers do.

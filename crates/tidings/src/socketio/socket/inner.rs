@@ -401,6 +401,13 @@ impl SocketInner {
         }
     }
 
+    /// Lets go of the handlers of an event, if there are any.
+    pub(super) fn forget_event(&self, name: &str) {
+        if let Some(handlers) = &mut self.state.lock().handlers {
+            handlers.events.remove(name);
+        }
+    }
+
     pub(crate) fn disconnecting_handlers(&self) -> Vec<SocketHandler<Reason>> {
         self.with_handlers(|handlers| handlers.disconnecting.clone())
     }
