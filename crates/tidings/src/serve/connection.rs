@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -85,41 +85,61 @@ enum NotOpened {
     Handshake(io::Error),
 }
 
-/// Serves a connection until it ends, or until `stopped` and what was under way then has ended. `_alive` is held for as long.
-pub(super) async fn run(
+/// Serves a connection until it ends, or until `stopped` and what was under way then has ended. `alive` is held for as long.
+///
+/// Each part is in a box of its own, so that one that waits for long has no room for the others beside it.
+pub(super) fn run(
     accepted: Accepted,
     place: Place,
     settings: Arc<Settings>,
     mut stopped: watch::Receiver<()>,
-    _alive: mpsc::Sender<()>,
-) {
+    alive: mpsc::Sender<()>,
+) -> impl Future<Output = ()> + Send {
+    let come = Box::pin(come(accepted, place, settings, stopped.clone()));
+    async move {
+        let Some((client, stream, protocol)) = come.await else {
+            return;
+        };
+        let ended = match protocol {
+            Protocol::Http2 => Box::pin(serve_http2(stream, &client, &mut stopped)).await,
+            _ => Box::pin(serve_http1(stream, &client, &stopped)).await,
+        };
+        // What came of it may know the flow for longer.
+        client.flow.give_up_place();
+        if let Err(error) = ended {
+            tracing::debug!(%error, address = ?client.address, "an HTTP connection ended");
+        }
+        drop(alive);
+    }
+}
+
+/// Up to where it is known who is there, and what they speak.
+async fn come(
+    accepted: Accepted,
+    place: Place,
+    settings: Arc<Settings>,
+    mut stopped: watch::Receiver<()>,
+) -> Option<(Client, Stream, Protocol)> {
     let flow = Flow::new(place);
     let address = accepted.address();
     let opened = tokio::select! {
-        opened = Box::pin(open(accepted, &flow, &settings)) => opened,
-        _ = stopped.changed() => return, // nothing has been asked
+        opened = open(accepted, &flow, &settings) => opened,
+        _ = stopped.changed() => return None, // nothing has been asked
     };
-    let opened = match opened {
-        Ok(opened) => opened,
+    match opened {
+        Ok(opened) => {
+            let client = Client {
+                address,
+                is_secure: opened.is_secure,
+                flow,
+                settings,
+            };
+            Some((client, opened.stream, opened.protocol))
+        }
         Err(error) => {
             tracing::debug!(%error, ?address, "a connection ended before a request");
-            return;
+            None
         }
-    };
-    let client = Client {
-        address,
-        is_secure: opened.is_secure,
-        flow,
-        settings,
-    };
-    let ended = match opened.protocol {
-        Protocol::Http2 => Box::pin(serve_http2(opened.stream, &client, &mut stopped)).await,
-        _ => serve_http1(opened.stream, &client, &mut stopped).await,
-    };
-    // What came of it may know the flow for longer.
-    client.flow.give_up_place();
-    if let Err(error) = ended {
-        tracing::debug!(%error, ?address, "an HTTP connection ended");
     }
 }
 
@@ -149,40 +169,55 @@ async fn serve_http2(stream: Stream, client: &Client, stopped: &mut watch::Recei
 }
 
 /// Under hyper, and without it where there is nothing to do but to wait.
-async fn serve_http1(mut stream: Stream, client: &Client, stopped: &mut watch::Receiver<()>) -> Result<(), Failure> {
-    let mut answered = None;
-    loop {
-        // In a box, so that what hyper needs is gone when it is not there.
-        let taken = Box::pin(under_hyper(stream, client, stopped, answered)).await?;
-        (stream, answered) = match taken {
-            Some((Taken::Wait { answer, stand_in }, mut stream)) => {
-                let Some(response) = wait(&mut stream, answer).await else {
+fn serve_http1(
+    stream: Stream,
+    client: &Client,
+    stopped: &watch::Receiver<()>,
+) -> impl Future<Output = Result<(), Failure>> + Send {
+    // In a box, so that what hyper needs is gone when it is not there.
+    let mut hyper = Box::pin(under_hyper(stream, client, stopped.clone(), None));
+    async move {
+        loop {
+            let (mut stream, answer, stand_in) = match hyper.await? {
+                Some((Taken::Wait { answer, stand_in }, stream)) => (stream, answer, stand_in),
+                Some((Taken::Stream { begin, head, body }, stream)) => {
+                    if let Some(link) = stream.into_link(Bytes::new()) {
+                        begin(NewLink { head, ..link });
+                    }
+                    drop(body);
                     return Ok(());
-                };
-                stream.unread(stand_in);
-                (stream, Some(response))
-            }
-            Some((Taken::Stream { begin, head, body }, stream)) => {
-                if let Some(link) = stream.into_link(Bytes::new()) {
-                    begin(NewLink { head, ..link });
                 }
-                drop(body);
+                None => return Ok(()),
+            };
+            let since = Instant::now();
+            let Some(response) = wait(&mut stream, answer).await else {
                 return Ok(());
-            }
-            None => return Ok(()),
-        };
+            };
+            stream.unread(stand_in);
+            let answered = Answered {
+                response,
+                waited: since.elapsed(),
+            };
+            hyper = Box::pin(under_hyper(stream, client, stopped.clone(), Some(answered)));
+        }
     }
+}
+
+/// What a request was answered while it was not with hyper.
+struct Answered {
+    response: Box<Response<AnswerBody>>,
+    waited: Duration,
 }
 
 /// Until the connection ends, or is to go on without hyper. The first request may be answered already.
 async fn under_hyper(
     stream: Stream,
     client: &Client,
-    stopped: &mut watch::Receiver<()>,
-    answered: Option<Box<Response<AnswerBody>>>,
+    mut stopped: watch::Receiver<()>,
+    answered: Option<Answered>,
 ) -> Result<Option<(Taken, Stream)>, Failure> {
-    let slot = Arc::<Slot>::default();
-    let service = client.http1_service(&slot, answered);
+    let slot = Slot::new(answered.as_ref().map(|answered| answered.waited));
+    let service = client.http1_service(&slot, answered.map(|answered| answered.response));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(client.settings.head_timeout)
@@ -191,7 +226,7 @@ async fn under_hyper(
         .with_upgrades();
     // How long nothing may be asked is hyper's to see.
     let mut connection = client.watch(connection, None);
-    let taken = drive(&mut connection, stopped, || slot.take()).await?;
+    let taken = drive(&mut connection, &mut stopped, || slot.take()).await?;
     Ok(taken.and_then(|taken| Some((taken, take_back(connection.into_inner().into_parts()?)))))
 }
 
@@ -310,8 +345,8 @@ async fn say_https(stream: &mut TcpStream, head_bytes: usize) {
     while rest.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
 }
 
-pub(super) type Answered = Result<Response<AnswerBody>, Infallible>;
-pub(super) type Answer = Pin<Box<dyn Future<Output = Answered> + Send>>;
+pub(super) type Outcome = Result<Response<AnswerBody>, Infallible>;
+pub(super) type Answer = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 impl Client {
     fn watch<C: Connection>(&self, connection: C, idle: Option<Duration>) -> Watched<C> {

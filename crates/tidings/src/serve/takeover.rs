@@ -16,20 +16,24 @@ use std::time::{Duration, SystemTime};
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, stream};
-use http::{Extensions, Method, Request, Response, StatusCode, Version, header};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt as _, Collected};
 use hyper::body::{Body as _, Incoming};
 use parking_lot::Mutex;
 use tokio::time::{Sleep, sleep};
 
 use super::body::AnswerBody;
-use super::connection::{Answer, Answered};
+use super::connection::{Answer, Outcome};
 use super::flow::{Count, Flow};
 use crate::transport::link::NewLink;
 use crate::transport::websocket::{Begin, Upgrade};
 
-/// So long a request that waits stays with hyper: where events are many, a new one for each would cost more than it saves.
+/// So long a request that waits stays with hyper where the one before was answered as soon: where events are many, a new one for
+/// each would cost more than it saves.
 const PATIENCE: Duration = Duration::from_millis(50);
+
+/// The same where the one before took longer, or there was none: of many that come at once, few are with hyper at a time.
+const PATIENCE_AT_FIRST: Duration = Duration::from_millis(5);
 
 /// In an answer's extensions: what makes the byte stream, with the answer's head, its body. Where that can't be had, the body that it has is sent.
 #[derive(Clone)]
@@ -111,8 +115,8 @@ pub(super) enum Taken {
 }
 
 /// Where a connection finds what it is to go on with.
-#[derive(Default)]
 pub(super) struct Slot {
+    patience: Duration,
     /// The request under way is going to wait for long.
     waits: AtomicBool,
     upgrade: Mutex<Current>,
@@ -129,6 +133,17 @@ struct Current {
 }
 
 impl Slot {
+    /// After a request that waited for so long without hyper, if one did.
+    pub(super) fn new(waited: Option<Duration>) -> Arc<Self> {
+        let was_short = waited.is_some_and(|waited| waited < PATIENCE);
+        Arc::new(Self {
+            patience: if was_short { PATIENCE } else { PATIENCE_AT_FIRST },
+            waits: AtomicBool::new(false),
+            upgrade: Mutex::default(),
+            taken: Mutex::default(),
+        })
+    }
+
     /// Another request, or none: what the one before has left is of no use.
     fn next(&self) -> (u64, Option<Upgrade>) {
         let mut current = self.upgrade.lock();
@@ -191,9 +206,9 @@ impl UnderHyper {
 }
 
 impl Future for UnderHyper {
-    type Output = Answered;
+    type Output = Outcome;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answered> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         let this = &mut *self;
         loop {
             let Some(answer) = &mut this.answer else {
@@ -207,7 +222,7 @@ impl Future for UnderHyper {
             let can_be_taken = !this.flow.any(Count::Sending);
             let Poll::Ready(Ok(mut response)) = answered else {
                 if can_be_taken && slot.waits.load(Ordering::Acquire) {
-                    let patience = this.patience.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+                    let patience = this.patience.get_or_insert_with(|| Box::pin(sleep(slot.patience)));
                     if patience.as_mut().poll(cx).is_ready() {
                         let stand_in = this.stand_in;
                         *slot.taken.lock() = this.answer.take().map(|answer| Taken::Wait { answer, stand_in });
@@ -249,14 +264,17 @@ impl Future for UnderHyper {
 /// An answer with all of its body. What waits is made small: a `HeaderMap` alone has a kilobyte.
 fn whole(response: Response<AnswerBody>) -> Answer {
     let status = response.status();
-    let headers = response.headers().iter();
-    let headers: Box<[_]> = headers.map(|(name, value)| (name.clone(), value.clone())).collect();
-    let body = response.into_body().collect();
+    let mut lines = Vec::new();
+    for (name, value) in response.headers() {
+        line(&mut lines, name.as_str(), value.as_bytes());
+    }
+    let lines = lines.into_boxed_slice();
+    let mut body = response.into_body().collect();
     Box::pin(async move {
-        let body = body.await;
+        let body = (&mut body).await; // where it lies, rather than at another place beside it
         let mut response = Response::new(());
         *response.status_mut() = status;
-        response.headers_mut().extend(headers);
+        *response.headers_mut() = headers(&lines);
         let body = body
             .map(Collected::to_bytes)
             .map_err(|error| tracing::warn!(%error, "an answer's body failed"));
@@ -301,6 +319,22 @@ fn line(head: &mut Vec<u8>, name: &str, value: &[u8]) {
     head.extend_from_slice(b"\r\n");
 }
 
+/// The headers of such lines.
+fn headers(lines: &[u8]) -> HeaderMap {
+    let lines = lines.split(|byte| *byte == b'\n');
+    let headers = lines.filter_map(|line| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
+        Some((name, value))
+    });
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.append(name, value);
+    }
+    map
+}
+
 /// Hyper reads a request before it writes an answer: this one stands for one that is answered without it, and tells what hyper has to
 /// know of it.
 fn stand_in<B>(request: &Request<B>) -> &'static [u8] {
@@ -312,5 +346,29 @@ fn stand_in<B>(request: &Request<B>) -> &'static [u8] {
             b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n"
         }
         _ => b"GET / HTTP/1.1\r\n\r\n",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_come_back_as_they_were() {
+        let mut map = HeaderMap::new();
+        for (name, value) in [
+            ("vary", "Origin"),
+            ("vary", "Cookie"),
+            ("x-empty", ""),
+            ("x-url", "a: b:c"),
+        ] {
+            map.append(name, HeaderValue::from_static(value));
+        }
+        let mut lines = Vec::new();
+        for (name, value) in &map {
+            line(&mut lines, name.as_str(), value.as_bytes());
+        }
+        assert_eq!(headers(&lines), map);
+        assert_eq!(headers(b""), HeaderMap::new());
     }
 }

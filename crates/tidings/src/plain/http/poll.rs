@@ -100,7 +100,7 @@ impl Poll {
             Since::Unknown => 0,
         };
         let until = server.hub.log.position();
-        let cursors = waiter::cursors(&self.channels, after);
+        let mut cursors = waiter::cursors(&self.channels, after);
         let mut page = read(&server, &cursors, until, limit).await?;
         if since == Since::Unknown {
             page.gaps = (0..cursors.len()).collect();
@@ -127,7 +127,10 @@ impl Poll {
             sid,
             is_answered: false,
         };
-        let body = wait(asked, event, self.wait, cursors, until, limit);
+        for cursor in &mut cursors {
+            cursor.after = until;
+        }
+        let body = wait(asked, event, self.wait, cursors, limit);
         Ok(waiting.for_body(head("no-store"), body).await)
     }
 
@@ -174,36 +177,38 @@ impl Poll {
 }
 
 /// The body of the answer to a poll that waits.
-async fn wait(
+fn wait(
     mut asked: Asked,
     mut event: oneshot::Receiver<Bytes>,
     time: Duration,
     mut cursors: Vec<Cursor>,
-    until: u64,
     limit: PageLimit,
-) -> Bytes {
-    let body = match tokio::time::timeout(time, &mut event).await {
-        Ok(body) => body,
-        Err(_) => {
-            let (hub, sid) = (&asked.server.hub, asked.sid);
-            hub.send(hub.shard_of(sid), Command::StopWaiting { sid });
-            event.await
+) -> impl Future<Output = Bytes> + Send {
+    cursors.shrink_to_fit();
+    async move {
+        let body = match tokio::time::timeout(time, &mut event).await {
+            Ok(body) => body,
+            Err(_) => {
+                let (hub, sid) = (&asked.server.hub, asked.sid);
+                hub.send(hub.shard_of(sid), Command::StopWaiting { sid });
+                (&mut event).await
+            }
+        };
+        asked.is_answered = true;
+        match body {
+            Ok(body) => body,
+            // Its shard fell behind, or has ended: what came is in the log.
+            Err(_) => Box::pin(look(&asked.server, &cursors, limit)).await,
         }
-    };
-    asked.is_answered = true;
-    if let Ok(body) = body {
-        return body;
     }
-    // Its shard fell behind, or has ended: what came is in the log.
-    for cursor in &mut cursors {
-        cursor.after = until;
-    }
-    let server = &asked.server;
-    let reading = read(server, &cursors, server.hub.log.position(), limit);
-    match Box::pin(reading).await {
-        Ok(page) => waiter::answer(server, &cursors, &page),
+}
+
+/// What has come after the cursors.
+async fn look(server: &Server, cursors: &[Cursor], limit: PageLimit) -> Bytes {
+    match read(server, cursors, server.hub.log.position(), limit).await {
+        Ok(page) => waiter::answer(server, cursors, &page),
         // The next poll, from where this one was, is told what is wrong.
-        Err(_) => empty(server, until),
+        Err(_) => empty(server, cursors.iter().map(|cursor| cursor.after).min().unwrap_or(0)),
     }
 }
 
