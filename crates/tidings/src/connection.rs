@@ -76,11 +76,14 @@ pub(crate) struct Connection {
     pub(crate) opened_ms: u64,
     /// What the client said when it came; gone once no CONNECT can need it.
     pub(crate) opening: Option<Arc<Opening>>,
-    /// Its Socket.IO side.
-    pub(crate) client: Client,
-    /// What it is instead, if it does not speak Socket.IO.
-    pub(crate) plain: Option<Box<Plain>>,
+    pub(crate) speaks: Speaks,
     pub(crate) _permit: Option<Permit>,
+}
+
+/// What the client speaks, with what belongs to that alone.
+pub(crate) enum Speaks {
+    SocketIo(Client),
+    Plain(Plain),
 }
 
 pub(crate) enum Transport {
@@ -252,6 +255,41 @@ impl Connection {
         }
     }
 
+    /// Whether other requests than its own can be about it: nobody is told the id of a plain WebSocket.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        self.wire != Wire::Json
+    }
+
+    /// Its Socket.IO side, if it has one.
+    pub(crate) fn client(&self) -> Option<&Client> {
+        match &self.speaks {
+            Speaks::SocketIo(client) => Some(client),
+            Speaks::Plain(_) => None,
+        }
+    }
+
+    pub(crate) fn client_mut(&mut self) -> Option<&mut Client> {
+        match &mut self.speaks {
+            Speaks::SocketIo(client) => Some(client),
+            Speaks::Plain(_) => None,
+        }
+    }
+
+    /// What it is instead, if it does not speak Socket.IO.
+    pub(crate) fn plain(&self) -> Option<&Plain> {
+        match &self.speaks {
+            Speaks::SocketIo(_) => None,
+            Speaks::Plain(plain) => Some(plain),
+        }
+    }
+
+    pub(crate) fn plain_mut(&mut self) -> Option<&mut Plain> {
+        match &mut self.speaks {
+            Speaks::SocketIo(_) => None,
+            Speaks::Plain(plain) => Some(plain),
+        }
+    }
+
     pub(crate) fn polling_mut(&mut self) -> Option<&mut Polling> {
         match &mut self.transport {
             Transport::Polling(polling) => Some(polling),
@@ -264,9 +302,9 @@ impl Connection {
         if matches!(self.transport, Transport::BareStream { .. }) {
             return false; // nobody listens, but to its end
         }
-        let is_behind = match &self.plain {
-            Some(plain) => plain.is_behind(),
-            None => self.client.is_behind(),
+        let is_behind = match &self.speaks {
+            Speaks::SocketIo(client) => client.is_behind(),
+            Speaks::Plain(plain) => plain.is_behind(),
         };
         self.is_full(outbox_bytes_max) || (self.is_open() && is_behind)
     }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::access::Grant;
 use crate::channel::Channel;
-use crate::connection::{Connection, Key, Transport};
+use crate::connection::{Connection, Key, Speaks, Transport};
 use crate::plain::Granted;
 use crate::shard::command::{Action, Command};
 use crate::shard::{Farewell, Shard};
@@ -321,12 +321,12 @@ impl Shard {
     }
 
     fn socket_of_user(&mut self, index: u32, accepts: &Accepts) -> Option<Arc<SocketInner>> {
-        let member = self.at(index)?.client.member("/")?;
+        let member = self.at(index)?.client()?.member("/")?;
         accepts(&member.socket.user).then(|| Arc::clone(&member.socket))
     }
 
     fn is_in(&mut self, index: u32, name: &str) -> bool {
-        let plain = self.at(index).and_then(|connection| connection.plain.as_ref());
+        let plain = self.at(index).and_then(|connection| connection.plain());
         plain.is_some_and(|plain| plain.channels.iter().any(|named| *named.name == *name))
     }
 
@@ -335,7 +335,7 @@ impl Shard {
         let Some(connection) = self.get(key).filter(|connection| connection.is_open()) else {
             return false;
         };
-        if connection.plain.is_some() {
+        if connection.plain().is_some() {
             self.end(key.index, Reason::ForcedClose, Farewell::Close(Some(SENT_AWAY)));
         } else {
             self.disconnect_all(key.index);
@@ -346,16 +346,16 @@ impl Shard {
 
 impl Connection {
     fn is_of(&self, accepts: &Accepts) -> bool {
-        match &self.plain {
-            Some(plain) => plain.visitor.as_ref().is_some_and(|visitor| accepts(&visitor.user)),
-            None => self.client.users().any(|user| accepts(user)),
+        match &self.speaks {
+            Speaks::SocketIo(client) => client.users().any(|user| accepts(user)),
+            Speaks::Plain(plain) => plain.visitor.as_ref().is_some_and(|visitor| accepts(&visitor.user)),
         }
     }
 
     fn info(&self, since: SystemTime) -> ConnectionInfo {
-        let user = match &self.plain {
-            Some(plain) => plain.visitor.as_ref().and_then(|visitor| visitor.id().cloned()),
-            None => self.client.user_id(),
+        let user = match &self.speaks {
+            Speaks::SocketIo(client) => client.user_id(),
+            Speaks::Plain(plain) => plain.visitor.as_ref().and_then(|visitor| visitor.id().cloned()),
         };
         let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         ConnectionInfo {

@@ -17,11 +17,11 @@ use crate::socketio::socket::User;
 /// server's whole read buffer alive.
 #[derive(Default)]
 pub(crate) struct Opening {
-    /// Names and values one after another.
+    /// The query, then names and values one after another.
     text: Box<str>,
+    query_end: u32,
     /// Ends of name and value, pair by pair, in `text`.
     ends: Box<[(u32, u32)]>,
-    query: Box<str>,
     address: Option<IpAddr>,
     time_ms: u64,
     secure: bool,
@@ -50,7 +50,11 @@ impl Opening {
         secure: bool,
         keep: &KeepHeaders,
     ) -> Self {
-        let mut text = String::new();
+        let mut text = match keep {
+            KeepHeaders::Credentials if is_engines_own(query) => String::new(),
+            _ => query.to_owned(),
+        };
+        let query_end = offset(text.len());
         let mut ends = Vec::new();
         for (name, value) in headers {
             if matches!(keep, KeepHeaders::Credentials) && name != header::AUTHORIZATION && name != header::COOKIE {
@@ -66,16 +70,35 @@ impl Opening {
             .map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(0));
         Self {
             text: text.into(),
+            query_end,
             ends: ends.into(),
-            query: query.into(),
             address,
             time_ms,
             secure,
         }
     }
 
+    /// The same without what was said.
+    fn forgotten(self: &Arc<Self>) -> Arc<Self> {
+        if self.text.is_empty() {
+            return Arc::clone(self);
+        }
+        Arc::new(Self {
+            text: Box::default(),
+            query_end: 0,
+            ends: Box::default(),
+            address: self.address,
+            time_ms: self.time_ms,
+            secure: self.secure,
+        })
+    }
+
+    fn query(&self) -> &str {
+        &self.text[..self.query_end as usize]
+    }
+
     fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        let mut start = 0;
+        let mut start = self.query_end as usize;
         self.ends.iter().map(move |(name_end, value_end)| {
             let (name_end, value_end) = (*name_end as usize, *value_end as usize);
             let pair = (&self.text[start..name_end], &self.text[name_end..value_end]);
@@ -85,19 +108,35 @@ impl Opening {
     }
 }
 
+/// Whether a query says nothing but what Engine.IO's clients say on their own account.
+fn is_engines_own(query: &str) -> bool {
+    let mut names = query.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
+    names.all(|name| matches!(name, "" | "EIO" | "transport" | "sid" | "t"))
+}
+
 /// Heads are limited to far less than 4 GiB.
 fn offset(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
+const NO_TOKEN: &str = "no token was sent";
+
 /// What a client said when it came, for [`Io::auth`](crate::Io::auth) and [`Socket::handshake`](crate::Socket::handshake). Cheap to clone.
 #[derive(Clone)]
 pub struct Handshake {
     opening: Arc<Opening>,
-    auth: Option<Arc<str>>,
     namespace: Arc<str>,
-    cookie: Option<Arc<str>>,
     kind: Option<ConnectionKind>,
+    /// None where the server has let go of it.
+    said: Option<Arc<Said>>,
+}
+
+/// What tells who a client is.
+#[derive(Clone, Default)]
+struct Said {
+    auth: Option<Arc<str>>,
+    /// The name of the cookie that may hold a token.
+    cookie: Option<Arc<str>>,
     /// Who the client is already.
     before: Option<User>,
     /// Looked for once.
@@ -113,12 +152,13 @@ impl Handshake {
     ) -> Self {
         Self {
             opening,
-            auth,
             namespace,
-            cookie,
             kind: None,
-            before: None,
-            token: OnceLock::new(),
+            said: Some(Arc::new(Said {
+                auth,
+                cookie,
+                ..Said::default()
+            })),
         }
     }
 
@@ -130,7 +170,7 @@ impl Handshake {
 
     /// The same from who is in already.
     pub(crate) fn renewing(mut self, before: Option<User>) -> Self {
-        self.before = before;
+        Arc::make_mut(self.said.get_or_insert_default()).before = before;
         self
     }
 
@@ -142,32 +182,25 @@ impl Handshake {
     /// Whether the client is in already, and shows a fresh credential before its old one ends: an `auth` message of a plain
     /// WebSocket. Its connection is no further one.
     pub fn is_renewal(&self) -> bool {
-        self.before.is_some()
+        self.before().is_some()
     }
 
     /// Who the client is already, where it shows a fresh credential: what [`Io::auth`](crate::Io::auth) answered the last time.
     pub fn renewed<U: Send + Sync + 'static>(&self) -> Option<Arc<U>> {
-        self.before.clone()?.downcast().ok()
+        self.before()?.clone().downcast().ok()
+    }
+
+    fn before(&self) -> Option<&User> {
+        self.said.as_ref()?.before.as_ref()
     }
 
     /// The same without what the client sent: for servers that keep no headers.
     pub(crate) fn forgotten(&self) -> Self {
-        let opening = Opening {
-            text: Box::default(),
-            ends: Box::default(),
-            query: Box::default(),
-            address: self.opening.address,
-            time_ms: self.opening.time_ms,
-            secure: self.opening.secure,
-        };
         Self {
-            opening: Arc::new(opening),
-            auth: None,
+            opening: self.opening.forgotten(),
             namespace: Arc::clone(&self.namespace),
-            cookie: None,
             kind: self.kind,
-            before: self.before.clone(),
-            token: OnceLock::new(),
+            said: None,
         }
     }
 
@@ -183,14 +216,15 @@ impl Handshake {
         self.opening.headers()
     }
 
-    /// The raw query string of the request.
+    /// The raw query string of the request. With [`Builder::forget_headers`](crate::Builder::forget_headers) it is empty where it has
+    /// nothing but what Engine.IO's clients add themselves.
     pub fn query_string(&self) -> &str {
-        &self.opening.query
+        self.opening.query()
     }
 
     /// The first query parameter of that name, percent-decoded.
     pub fn query(&self, name: &str) -> Option<String> {
-        crate::transport::query::find(&self.opening.query, name)
+        crate::transport::query::find(self.opening.query(), name)
     }
 
     /// The client's address: the peer's, or behind a trusted proxy that of `X-Forwarded-For`. None where
@@ -216,7 +250,7 @@ impl Handshake {
 
     /// The `auth` payload as JSON text, where the client sent one.
     pub fn auth_json(&self) -> Option<&str> {
-        self.auth.as_deref()
+        self.said.as_ref()?.auth.as_deref()
     }
 
     /// The `auth` payload as a type of yours.
@@ -225,8 +259,7 @@ impl Handshake {
     /// `unauthenticated` when there is none or when it has another shape.
     pub fn auth<T: DeserializeOwned>(&self) -> Result<T> {
         let json = self
-            .auth
-            .as_deref()
+            .auth_json()
             .ok_or_else(|| Error::unauthenticated("no auth payload was sent"))?;
         serde_json::from_str(json).map_err(|_| Error::unauthenticated("the auth payload has an unexpected shape"))
     }
@@ -237,10 +270,11 @@ impl Handshake {
     /// # Errors
     /// `unauthenticated` when none of them holds one.
     pub fn token(&self) -> Result<&str> {
-        match self.token.get_or_init(|| self.find_token()) {
-            Ok(token) => Ok(token),
-            Err(problem) => Err(Error::coded(Code::Unauthenticated, *problem)),
-        }
+        let found = match &self.said {
+            Some(said) => said.token.get_or_init(|| self.find_token()).as_deref(),
+            None => Err(&NO_TOKEN),
+        };
+        found.map_err(|problem| Error::coded(Code::Unauthenticated, *problem))
     }
 
     fn find_token(&self) -> Result<Box<str>, &'static str> {
@@ -249,7 +283,7 @@ impl Handshake {
             #[serde(borrow)]
             token: Option<&'a RawValue>,
         }
-        if let Some(json) = &self.auth
+        if let Some(json) = self.auth_json()
             && let Ok(Auth { token: Some(token) }) = serde_json::from_str(json)
         {
             return serde_json::from_str(token.get()).map_err(|_| "`auth.token` is not a string");
@@ -263,9 +297,10 @@ impl Handshake {
         if let Some(token) = self.query("access_token") {
             return Ok(token.into());
         }
-        match self.cookie.as_deref().and_then(|name| self.cookie_value(name)) {
+        let cookie = self.said.as_ref().and_then(|said| said.cookie.as_deref());
+        match cookie.and_then(|name| self.cookie_value(name)) {
             Some(token) => Ok(token.into()),
-            None => Err("no token was sent"),
+            None => Err(NO_TOKEN),
         }
     }
 
@@ -338,6 +373,35 @@ mod tests {
         assert_eq!(
             token(&[("authorization", "Basic x")], "access_token=Q", None),
             Err("unauthenticated".into())
+        );
+    }
+
+    #[test]
+    fn what_is_forgotten_says_nothing() {
+        let opening = |query| {
+            let headers = HeaderMap::from_iter([(header::USER_AGENT, http::HeaderValue::from_static("x"))]);
+            let address = Some(IpAddr::from([127, 0, 0, 1]));
+            Arc::new(Opening::new(&headers, query, address, true, &KeepHeaders::Credentials))
+        };
+        // Nothing but Engine.IO's own: there is nothing to forget.
+        let bare = opening("EIO=4&transport=websocket&t=abc");
+        assert!(Arc::ptr_eq(&bare, &bare.forgotten()));
+        let said = opening("EIO=4&access_token=Q&transport=websocket");
+        let handshake = Handshake::new(said, Some(Arc::from("{}")), Arc::from("/"), None);
+        assert_eq!(handshake.token().unwrap(), "Q");
+        let forgotten = handshake.forgotten();
+        assert_eq!(
+            (
+                forgotten.query_string(),
+                forgotten.auth_json(),
+                forgotten.headers().count()
+            ),
+            ("", None, 0)
+        );
+        assert_eq!(forgotten.token().unwrap_err().code(), "unauthenticated");
+        assert_eq!(
+            (forgotten.address(), forgotten.is_secure(), forgotten.time_ms()),
+            (handshake.address(), true, handshake.time_ms())
         );
     }
 

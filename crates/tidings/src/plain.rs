@@ -41,7 +41,7 @@ pub(crate) struct Plain {
     /// When it is to hear from the server next.
     pub(crate) heartbeat_due_ms: u64,
     /// Of a WebSocket.
-    pub(crate) session: Option<Session>,
+    pub(crate) session: Option<Box<Session>>,
 }
 
 /// A channel that it is subscribed to.
@@ -63,12 +63,12 @@ impl Plain {
             channels: Vec::new(),
             credential: Credential::default(),
             heartbeat_due_ms,
-            session,
+            session: session.map(Box::new),
         }
     }
 
     pub(crate) fn is_behind(&self) -> bool {
-        self.session.as_ref().is_some_and(Session::is_behind)
+        self.session.as_ref().is_some_and(|session| session.is_behind())
     }
 
     /// The channels that it asked for.
@@ -79,7 +79,7 @@ impl Plain {
 
 impl Shard {
     fn plain_mut(&mut self, index: u32) -> Option<&mut Plain> {
-        self.at(index)?.plain.as_deref_mut()
+        self.at(index)?.plain_mut()
     }
 
     /// Notes who the client is, from now on.
@@ -211,7 +211,7 @@ impl Shard {
     pub(crate) fn visit_plain(&mut self, index: u32) {
         let Some(connection) = self.at(index) else { return };
         let wire = connection.wire;
-        let Some(plain) = connection.plain.as_deref_mut() else {
+        let Some(plain) = connection.plain_mut() else {
             return;
         };
         match plain.credential.due() {

@@ -14,6 +14,7 @@ mod fanout;
 mod flush;
 mod latest;
 mod overflow;
+mod places;
 mod receive;
 mod replay;
 pub(crate) mod run;
@@ -29,7 +30,6 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
-use hashbrown::HashMap;
 
 use crate::connection::{Connection, Key, Pace, Phase, Transport};
 use crate::event::Event;
@@ -43,13 +43,15 @@ use crate::wire::{self, Replayed};
 use arena::Arena;
 use channels::Channels;
 use dirty::Dirty;
+use places::{Keyed, Places};
 
 pub(crate) struct Shard {
     pub(crate) number: u16,
     pub(crate) server: Arc<Server>,
     pub(crate) meters: Metered,
     pub(crate) connections: Arena<Connection>,
-    pub(crate) sessions: HashMap<RandomId, u32>,
+    /// Connections that requests ask for.
+    sessions: Places,
     pub(crate) channels: Channels,
     /// Connections with something to write.
     dirty: Dirty,
@@ -98,7 +100,7 @@ impl Shard {
                 own: usize::from(number),
             },
             connections: Arena::new(),
-            sessions: HashMap::new(),
+            sessions: Places::default(),
             channels: Channels::new(Arc::clone(&server.hub.gauges)),
             dirty: Dirty::default(),
             position: server.hub.log.position(),
@@ -147,7 +149,7 @@ impl Shard {
     }
 
     pub(crate) fn session(&mut self, sid: RandomId) -> Option<&mut Connection> {
-        let index = *self.sessions.get(&sid)?;
+        let index = self.sessions.find(&sid, &self.connections)?;
         self.at(index)
     }
 
@@ -161,7 +163,9 @@ impl Shard {
                 generation,
             })
         });
-        self.sessions.insert(self.connections[index].sid, index);
+        if self.connections[index].is_asked_for() {
+            self.sessions.insert(index, &self.connections);
+        }
         self.meters.opened.add(1);
         index
     }
@@ -190,7 +194,7 @@ impl Shard {
     pub(crate) fn push_packet(&mut self, index: u32, packet: &[u8], attachments: &[Bytes]) {
         let position = self.position;
         let Some(connection) = self.at(index) else { return };
-        if !connection.is_open() || connection.plain.is_some() {
+        if !connection.is_open() || connection.plain().is_some() {
             return;
         }
         let chunk = wire::frame(connection.wire, packet, attachments);
@@ -271,7 +275,7 @@ impl Shard {
     /// Lets go of a connection that has ended.
     pub(crate) fn remove(&mut self, index: u32) {
         if let Some(connection) = self.connections.remove(index) {
-            self.sessions.remove(&connection.sid);
+            self.sessions.remove(&connection.sid, index);
             if let Transport::Stream(pipe) = &connection.transport {
                 pipe.finish();
             }
@@ -286,6 +290,14 @@ impl Shard {
     pub(crate) fn gauge_tasks(&self) -> TaskGauge {
         self.server.hub.gauges.tasks.fetch_add(1, Ordering::AcqRel);
         TaskGauge(Arc::clone(&self.server.hub.gauges))
+    }
+}
+
+impl Keyed for Connection {
+    type Key = RandomId;
+
+    fn key(&self) -> &RandomId {
+        &self.sid
     }
 }
 

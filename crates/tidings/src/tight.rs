@@ -11,6 +11,14 @@ pub(crate) fn push<T>(list: &mut Vec<T>, item: T) {
     list.push(item);
 }
 
+/// Lets go of those that are not to be kept, and of the memory with the last of them.
+pub(crate) fn retain<T>(list: &mut Vec<T>, keep: impl FnMut(&T) -> bool) {
+    list.retain(keep);
+    if list.is_empty() {
+        *list = Vec::new();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -26,5 +34,9 @@ mod tests {
         }
         assert!(list.iter().copied().eq(0..100));
         assert!(list.capacity() <= 2 * list.len());
+        retain(&mut list, |number| *number < 2);
+        assert_eq!(list, [0, 1]);
+        retain(&mut list, |_| false);
+        assert_eq!(list.capacity(), 0);
     }
 }

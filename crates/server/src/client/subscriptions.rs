@@ -1,17 +1,22 @@
 //! What one client is subscribed to.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+
+/// A longer list grows as a [`Vec`] does, which begins with room for four.
+const FEW: usize = 4;
 
 /// The channels of one client.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
-    channels: HashMap<Box<str>, Subscription>,
+    /// In the order of their names. Most clients have one or two: a table for each would take four times as much.
+    channels: Vec<Subscription>,
     /// How many of them the client asked for.
     asked: usize,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Subscription {
+    channel: Box<str>,
     /// Whether the client counts as present in the channel.
     present: bool,
     /// Whether the client asked for it; its own channel comes by itself.
@@ -21,17 +26,36 @@ struct Subscription {
 impl Subscriptions {
     /// Adds one that the server put the client into, which does not count; false when it is there already.
     pub(super) fn add_own(&mut self, channel: &str, present: bool) -> bool {
-        if self.channels.contains_key(channel) {
-            return false;
+        self.insert(channel, present, false)
+    }
+
+    fn insert(&mut self, channel: &str, present: bool, asked: bool) -> bool {
+        let Err(at) = self.find(channel) else { return false };
+        if self.channels.len() < FEW {
+            self.channels.reserve_exact(1);
         }
-        let asked = false;
-        self.channels.insert(channel.into(), Subscription { present, asked });
+        let channel = channel.into();
+        self.channels.insert(
+            at,
+            Subscription {
+                channel,
+                present,
+                asked,
+            },
+        );
+        self.asked += usize::from(asked);
         true
+    }
+
+    /// Where a channel is, or where it would be.
+    fn find(&self, channel: &str) -> Result<usize, usize> {
+        self.channels
+            .binary_search_by(|subscription| (*subscription.channel).cmp(channel))
     }
 
     /// Whether it is subscribed to a channel.
     pub(crate) fn has(&self, channel: &str) -> bool {
-        self.channels.contains_key(channel)
+        self.find(channel).is_ok()
     }
 
     /// Whether all these fit in beside those that are there. `max` 0 is no limit.
@@ -39,46 +63,42 @@ impl Subscriptions {
         let new: HashSet<&str> = channels
             .iter()
             .map(String::as_str)
-            .filter(|channel| !self.channels.contains_key(*channel))
+            .filter(|channel| !self.has(channel))
             .collect();
         max == 0 || self.asked + new.len() <= max
     }
 
     /// Adds one that the client asked for; false when it is there already.
     pub(crate) fn add(&mut self, channel: &str, present: bool) -> bool {
-        if self.channels.contains_key(channel) {
-            return false;
-        }
-        let asked = true;
-        self.channels.insert(channel.into(), Subscription { present, asked });
-        self.asked += 1;
-        true
+        self.insert(channel, present, true)
     }
 
     /// Removes one; answers whether the client was present in it, nothing when it was not subscribed.
     pub(crate) fn remove(&mut self, channel: &str) -> Option<bool> {
-        let Subscription { present, asked } = self.channels.remove(channel)?;
+        let at = self.find(channel).ok()?;
+        let Subscription { present, asked, .. } = self.channels.remove(at);
         self.asked -= usize::from(asked);
         Some(present)
     }
 
     /// Their names.
     pub(crate) fn channels(&self) -> Vec<Box<str>> {
-        self.channels.keys().cloned().collect()
+        let names = self.channels.iter().map(|subscription| subscription.channel.clone());
+        names.collect()
     }
 
     /// Those in which the client is present.
     pub(super) fn present(&self) -> Vec<Box<str>> {
-        let present = self.channels.iter().filter(|(_, subscription)| subscription.present);
-        present.map(|(channel, _)| channel.clone()).collect()
+        let present = self.channels.iter().filter(|subscription| subscription.present);
+        present.map(|subscription| subscription.channel.clone()).collect()
     }
 
     /// Forgets all; answers those in which the client was present.
     pub(super) fn take_present(&mut self) -> Vec<Box<str>> {
         self.asked = 0;
         let channels = std::mem::take(&mut self.channels);
-        let present = channels.into_iter().filter(|(_, subscription)| subscription.present);
-        present.map(|(channel, _)| channel).collect()
+        let present = channels.into_iter().filter(|subscription| subscription.present);
+        present.map(|subscription| subscription.channel).collect()
     }
 }
 

@@ -11,7 +11,7 @@ use tidings_protocol::websocket::{self, Decoder, Message, Opcode};
 
 use super::{Granted, Plain, requests};
 use crate::access::Visitor;
-use crate::connection::{Key, Socket, Transport};
+use crate::connection::{Key, Socket, Speaks, Transport};
 use crate::error::{Code, Error, Result};
 use crate::handshake::Opening;
 use crate::hub::Permit;
@@ -96,22 +96,22 @@ impl Shard {
             task,
         };
         let now_ms = self.now_ms;
-        let index = self.add(
-            sid,
-            Transport::WebSocket(socket),
-            Wire::Json,
-            Some(opening),
-            Some(permit),
-        );
         let mut session = Session {
             pinged_ms: now_ms,
             is_busy: true,
             ..Session::default()
         };
         session.push(Job::Enter);
+        let index = self.add(
+            sid,
+            Transport::WebSocket(socket),
+            Wire::Json,
+            Speaks::Plain(Plain::new(None, Some(session), 0)),
+            Some(opening),
+            Some(permit),
+        );
         let Some(connection) = self.at(index) else { return };
         let key = connection.key;
-        connection.plain = Some(Box::new(Plain::new(None, Some(session), 0)));
         // It leaves with the welcome, if that comes at once.
         connection.outbox.push(link.head);
         self.start_reading(index, task);
@@ -120,7 +120,7 @@ impl Shard {
     }
 
     fn session_mut(&mut self, index: u32) -> Option<&mut Session> {
-        self.plain_mut(index)?.session.as_mut()
+        self.plain_mut(index)?.session.as_deref_mut()
     }
 
     /// A message of a plain WebSocket.
@@ -190,7 +190,7 @@ impl Shard {
             connection.drivers_wait = true;
             return None;
         }
-        let session = connection.plain.as_mut()?.session.as_mut()?;
+        let session = connection.plain_mut()?.session.as_deref_mut()?;
         let was_behind = session.is_behind();
         let job = session.pop();
         session.is_busy = job.is_some();
@@ -274,7 +274,7 @@ impl Shard {
             return;
         }
         let index = key.index;
-        let visitor = connection.plain.as_ref().and_then(|plain| plain.visitor.as_ref());
+        let visitor = connection.plain().and_then(|plain| plain.visitor.as_ref());
         let is_first = visitor.is_none();
         let was_nobody = visitor.is_some_and(|visitor| visitor.id().is_none());
         let id = id.and_then(plain::RequestId::of_json);
@@ -366,9 +366,7 @@ impl Shard {
         let Some(connection) = self.at(index) else { return };
         let received_ms = connection.heartbeat.received_ms;
         let opened_ms = connection.opened_ms;
-        let Some(plain) = connection.plain.as_deref_mut() else {
-            return;
-        };
+        let Some(plain) = connection.plain_mut() else { return };
         let Some(session) = &mut plain.session else { return };
         if plain.visitor.is_none() && handshake_ms > 0 && now_ms - opened_ms > handshake_ms {
             let problem = "no `auth` message came in time";
@@ -446,13 +444,13 @@ impl Shard {
     }
 
     fn session_of(&mut self, key: Key) -> Option<&mut Session> {
-        self.get(key)?.plain.as_mut()?.session.as_mut()
+        self.get(key)?.plain_mut()?.session.as_deref_mut()
     }
 
     /// Whether the client has yet to say who it is.
     pub(super) fn awaits_auth(&mut self, key: Key) -> bool {
         self.get(key)
-            .and_then(|connection| connection.plain.as_ref()?.session.as_ref())
+            .and_then(|connection| connection.plain()?.session.as_ref())
             .is_some_and(|session| session.awaits_auth)
     }
 
@@ -466,7 +464,7 @@ impl Shard {
     }
 
     pub(super) fn visitor_of(&mut self, key: Key) -> Option<Visitor> {
-        self.get(key)?.plain.as_ref()?.visitor.clone()
+        self.get(key)?.plain()?.visitor.clone()
     }
 
     pub(super) fn opening_of(&mut self, key: Key) -> Option<Arc<Opening>> {
@@ -474,7 +472,7 @@ impl Shard {
     }
 
     pub(super) fn channels_of(&mut self, key: Key) -> Vec<(Arc<str>, bool)> {
-        let plain = self.get(key).and_then(|connection| connection.plain.as_ref());
+        let plain = self.get(key).and_then(|connection| connection.plain());
         let channels = plain.map(|plain| &plain.channels[..]).unwrap_or_default();
         channels
             .iter()

@@ -8,7 +8,7 @@ use tidings_protocol::sse;
 use super::pipe::Pipe;
 use super::{Granted, Plain};
 use crate::access::Visitor;
-use crate::connection::Transport;
+use crate::connection::{Speaks, Transport};
 use crate::hub::Permit;
 use crate::id::EventId;
 use crate::limits::{RETRY_JITTER_MS, RETRY_MS, SSE_HEARTBEAT_MS};
@@ -66,9 +66,9 @@ impl Shard {
             permit,
         } = new;
         let due_ms = self.now_ms + SSE_HEARTBEAT_MS;
-        let index = self.add(sid, Transport::Stream(pipe), wire, None, permit);
+        let plain = Speaks::Plain(Plain::new(None, None, due_ms));
+        let index = self.add(sid, Transport::Stream(pipe), wire, plain, None, permit);
         if let Some(connection) = self.at(index) {
-            connection.plain = Some(Box::new(Plain::new(None, None, due_ms)));
             connection.outbox.push(retry());
         }
         if let Some(visitor) = visitor {
@@ -132,9 +132,7 @@ impl Shard {
         let cursor = self.cursor(index);
         let Some(connection) = self.at(index) else { return };
         let is_idle = !connection.blocked;
-        let Some(plain) = connection.plain.as_deref_mut() else {
-            return;
-        };
+        let Some(plain) = connection.plain_mut() else { return };
         if now_ms >= plain.heartbeat_due_ms {
             plain.heartbeat_due_ms = now_ms + SSE_HEARTBEAT_MS;
             // Who takes nothing needs no more.

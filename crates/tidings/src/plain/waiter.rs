@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use super::{Granted, Plain};
 use crate::access::Visitor;
 use crate::channel::Channel;
-use crate::connection::Transport;
+use crate::connection::{Speaks, Transport};
 use crate::hub::Permit;
 use crate::log::{Cursor, Page, PageLimit};
 use crate::random::RandomId;
@@ -37,10 +37,8 @@ impl Shard {
             None => return,
         }
         let transport = Transport::Waiter(Some(new.reply));
-        let index = self.add(sid, transport, Wire::Poll, None, Some(new.permit));
-        if let Some(connection) = self.at(index) {
-            connection.plain = Some(Box::new(Plain::new(None, None, u64::MAX)));
-        }
+        let plain = Speaks::Plain(Plain::new(None, None, u64::MAX));
+        let index = self.add(sid, transport, Wire::Poll, plain, None, Some(new.permit));
         self.set_visitor(index, new.visitor);
         self.plain_subscribe(index, &new.channels, false, None);
     }

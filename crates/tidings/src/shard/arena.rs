@@ -1,4 +1,4 @@
-//! Where a shard's connections lie: in blocks that never move, so that one more connection copies none of the others, and
+//! Where a shard's connections and channels lie: in blocks that never move, so that one more copies none of the others, and
 //! that are given back when they are empty.
 
 use std::collections::BTreeSet;
@@ -37,7 +37,7 @@ impl<T> Arena<T> {
             block.reserve_exact(BLOCK);
         }
         let entry = block.vacant_entry();
-        let index = u32::try_from(number * BLOCK + entry.key()).expect("fewer than 2^32 connections");
+        let index = u32::try_from(number * BLOCK + entry.key()).expect("fewer than 2^32 of them");
         entry.insert(make(index));
         if block.len() == BLOCK {
             self.with_room.remove(&number);
@@ -80,6 +80,10 @@ impl<T> Arena<T> {
     /// All places are below this.
     pub(crate) fn end(&self) -> u32 {
         u32::try_from(self.blocks.len() * BLOCK).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.blocks.iter().flatten().map(|(_, item)| item)
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {

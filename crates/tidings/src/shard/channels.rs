@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use hashbrown::HashMap;
-use slab::Slab;
 use smallvec::SmallVec;
 
 use super::Shard;
+use super::arena::Arena;
+use super::places::{Keyed, Places};
 use crate::channel::Channel;
 use crate::connection::Subscription;
 use crate::hub::Gauges;
@@ -16,8 +16,8 @@ use crate::slow::Slow;
 use crate::tight;
 
 pub(crate) struct Channels {
-    by_name: HashMap<Channel, u32>,
-    entries: Slab<Entry>,
+    by_name: Places,
+    entries: Arena<Entry>,
     gauges: Arc<Gauges>,
 }
 
@@ -31,6 +31,14 @@ struct Entry {
     subscribers: SmallVec<[Subscriber; 1]>,
 }
 
+impl Keyed for Entry {
+    type Key = str;
+
+    fn key(&self) -> &str {
+        self.name.as_str()
+    }
+}
+
 /// A connection, and where in its list of subscriptions this one is.
 #[derive(Clone, Copy)]
 pub(crate) struct Subscriber {
@@ -41,14 +49,14 @@ pub(crate) struct Subscriber {
 impl Channels {
     pub(super) fn new(gauges: Arc<Gauges>) -> Self {
         Self {
-            by_name: HashMap::new(),
-            entries: Slab::new(),
+            by_name: Places::default(),
+            entries: Arena::new(),
             gauges,
         }
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<u32> {
-        self.by_name.get(name).copied()
+        self.by_name.find(name, &self.entries)
     }
 
     /// The one copy of a channel's name that all its subscribers share.
@@ -57,42 +65,39 @@ impl Channels {
     }
 
     pub(crate) fn name(&self, channel: u32) -> &Channel {
-        &self.entries[channel as usize].name
+        &self.entries[channel].name
     }
 
     /// All channels, each with how many subscribers it has.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Channel, usize)> {
-        self.entries
-            .iter()
-            .map(|(_, entry)| (&entry.name, entry.subscribers.len()))
+        self.entries.iter().map(|entry| (&entry.name, entry.subscribers.len()))
     }
 
     /// What becomes of an event of the channel for which a subscriber has no room.
     pub(crate) fn slow(&self, channel: u32) -> Slow {
-        self.entries[channel as usize].slow
+        self.entries[channel].slow
     }
 
     pub(crate) fn subscribers(&self, channel: u32) -> &[Subscriber] {
-        &self.entries[channel as usize].subscribers
+        &self.entries[channel].subscribers
     }
 
     fn get_or_insert(&mut self, name: &Channel, server: &Server) -> u32 {
-        if let Some(channel) = self.by_name.get(name.as_str()) {
-            return *channel;
+        if let Some(channel) = self.find(name.as_str()) {
+            return channel;
         }
         let is_room = name.room_name().is_some_and(|room| !server.socket_ids.is_one(room));
         if is_room {
             self.gauges.rooms.occupy(name);
         }
-        let channel = self.entries.insert(Entry {
+        let channel = self.entries.insert_with(|_| Entry {
             name: name.clone(),
             is_room,
             is_conflated: is_conflated(name, server),
             slow: server.slow(name),
             subscribers: SmallVec::new(),
         });
-        let channel = u32::try_from(channel).expect("fewer than 2^32 channels");
-        self.by_name.insert(name.clone(), channel);
+        self.by_name.insert(channel, &self.entries);
         channel
     }
 }
@@ -104,7 +109,7 @@ fn is_conflated(name: &Channel, server: &Server) -> bool {
 impl Shard {
     /// Asks again what the application says of each channel that has subscribers.
     pub(super) fn reconsider_channels(&mut self) {
-        for (_, entry) in &mut self.channels.entries {
+        for entry in self.channels.entries.iter_mut() {
             entry.is_conflated = is_conflated(&entry.name, &self.server);
             entry.slow = self.server.slow(&entry.name);
         }
@@ -120,7 +125,7 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
-        let entry = &mut self.channels.entries[channel as usize];
+        let entry = &mut self.channels.entries[channel];
         let (subscribers, is_stale) = (&mut entry.subscribers, entry.is_conflated);
         let slot = u32::try_from(subscribers.len()).unwrap_or(u32::MAX);
         let subscription = u32::try_from(connection.subscriptions.len()).unwrap_or(u32::MAX);
@@ -213,17 +218,18 @@ impl Shard {
         let waited_for_page = connection.lag().is_some_and(|lag| lag.page.take().is_some());
         let gone = connection.subscriptions.swap_remove(at);
         if let Some(moved) = connection.subscriptions.get(at) {
-            self.channels.entries[moved.channel as usize].subscribers[moved.slot as usize].subscription =
+            self.channels.entries[moved.channel].subscribers[moved.slot as usize].subscription =
                 u32::try_from(at).unwrap_or(u32::MAX);
         }
-        let entry = &mut self.channels.entries[gone.channel as usize];
+        let entry = &mut self.channels.entries[gone.channel];
         entry.subscribers.swap_remove(gone.slot as usize);
         if let Some(moved) = entry.subscribers.get(gone.slot as usize).copied() {
             self.connections[moved.connection].subscriptions[moved.subscription as usize].slot = gone.slot;
         }
-        if entry_is_empty(&self.channels, gone.channel) {
-            let entry = self.channels.entries.remove(gone.channel as usize);
-            self.channels.by_name.remove(entry.name.as_str());
+        if entry.subscribers.is_empty()
+            && let Some(entry) = self.channels.entries.remove(gone.channel)
+        {
+            self.channels.by_name.remove(entry.name.as_str(), gone.channel);
             if entry.is_room {
                 self.channels.gauges.rooms.vacate(&entry.name);
             }
@@ -233,8 +239,4 @@ impl Shard {
             self.mark_dirty(index);
         }
     }
-}
-
-fn entry_is_empty(channels: &Channels, channel: u32) -> bool {
-    channels.entries[channel as usize].subscribers.is_empty()
 }

@@ -156,7 +156,7 @@ impl Shard {
         let connection = self.connections.get(index)?;
         let namespace = self.channels.name(channel).namespace();
         connection
-            .client
+            .client()?
             .member(namespace)
             .map(|member| Arc::clone(&member.socket))
     }
@@ -207,8 +207,7 @@ impl Shard {
 
     /// Ends all sockets of a connection and then its transport: stock clients don't come back by themselves.
     pub(crate) fn disconnect_all(&mut self, index: u32) {
-        let Some(connection) = self.at(index) else { return };
-        for namespace in connection.client.namespaces() {
+        for namespace in self.namespaces_of(index) {
             let mut packet = Vec::new();
             tidings_protocol::socketio::write_disconnect(&mut packet, &namespace);
             self.push_packet(index, &packet, &[]);

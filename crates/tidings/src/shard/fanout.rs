@@ -163,7 +163,7 @@ impl Shard {
                 continue;
             }
             // Only Socket.IO clients can acknowledge, and a poll's answer is a cursor, which this event moves none.
-            let is_plain = connection.plain.is_some();
+            let is_plain = connection.plain().is_some();
             if (is_plain && ack.is_some()) || connection.wire == Wire::Poll {
                 continue;
             }
@@ -180,10 +180,10 @@ impl Shard {
                 // Not for this kind of client.
                 continue;
             }
-            if let BroadcastKind::WithAck { ack, sink } = kind {
-                connection
-                    .client
-                    .expect_ack(*ack, sink.clone(), name.namespace(), &server.hub.gauges);
+            if let BroadcastKind::WithAck { ack, sink } = kind
+                && let Some(client) = connection.client_mut()
+            {
+                client.expect_ack(*ack, sink.clone(), name.namespace(), &server.hub.gauges);
                 expected += 1;
             }
             connection.push_unlogged(position, chunk);

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use super::dirty::Due;
 use super::{Farewell, Shard};
 use crate::channel::Channel;
-use crate::connection::{Connection, Key, Pace, Phase, Socket, Transport};
+use crate::connection::{Connection, Key, Pace, Phase, Socket, Speaks, Transport};
 use crate::error::Result;
 use crate::limits::{PAGE_EVENTS_MAX, WRITE_CHUNKS_MAX};
 use crate::log::{Cursor, Log, Page, PageLimit};
@@ -92,7 +92,9 @@ impl Shard {
     /// All is written: a connection that ends is shut, one that was paused is read from again.
     fn drained(&mut self, index: u32) {
         let outbox_bytes_max = self.server.hub.limits.outbox_bytes;
-        let Some(connection) = self.at(index) else { return };
+        let Some(connection) = self.connections.get_mut(index) else {
+            return;
+        };
         match &mut connection.phase {
             Phase::Closing { shut, .. } if !*shut => {
                 if matches!(connection.transport, Transport::Stream(_)) {
@@ -116,10 +118,10 @@ impl Shard {
                 // Looked at here, where it is at hand: most are none.
                 let is_polling = matches!(connection.transport, Transport::Polling(_));
                 if std::mem::take(&mut connection.drivers_wait) {
-                    let drivers = connection.client.drivers();
-                    let asking = connection.plain.is_some().then_some(connection.key);
-                    self.asking.extend(asking);
-                    self.ready.extend(drivers.into_iter().map(|driver| (driver, None)));
+                    match &connection.speaks {
+                        Speaks::SocketIo(client) => self.ready.extend(client.drivers().map(|driver| (driver, None))),
+                        Speaks::Plain(_) => self.asking.push_back(connection.key),
+                    }
                 }
                 if is_polling {
                     self.go_on_with_post(index);

@@ -105,7 +105,7 @@ impl Shard {
         let message_bytes_max = self.server.hub.limits.message_bytes;
         let now_ms = self.now_ms;
         let Some(connection) = self.get(key) else { return };
-        let is_plain = connection.plain.is_some();
+        let is_plain = connection.plain().is_some();
         if role == Role::Main {
             connection.heartbeat.received_ms = now_ms;
         }

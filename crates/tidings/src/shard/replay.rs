@@ -79,7 +79,8 @@ impl Shard {
             Wire::SocketIo | Wire::Polling => {
                 let arguments = serde_json::json!({ "channels": names, "next": next }).to_string();
                 let namespaces = channels.iter().map(|channel| channel.namespace());
-                for namespace in connection.client.namespaces_of(namespaces) {
+                let found = connection.client().map(|client| client.namespaces_of(namespaces));
+                for namespace in found.unwrap_or_default() {
                     let mut packet = Vec::new();
                     tidings_protocol::socketio::write_event(&mut packet, &namespace, None, 0, "gap", &arguments, &[]);
                     connection.outbox.push(wire::frame(connection.wire, &packet, &[]));

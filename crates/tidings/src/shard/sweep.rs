@@ -52,7 +52,7 @@ impl Shard {
             self.meters.stalled.add(1);
             return self.end(index, Reason::TransportError, Farewell::None);
         }
-        if connection.plain.is_some() {
+        if connection.plain().is_some() {
             return self.visit_plain(index);
         }
         if connection
@@ -63,10 +63,11 @@ impl Shard {
             self.drop_probe(index);
         }
         let Some(connection) = self.at(index) else { return };
-        if !connection.client.has_entered() && now_ms - connection.opened_ms > connect_ms {
+        let Some(client) = connection.client() else { return };
+        if !client.has_entered() && now_ms - connection.opened_ms > connect_ms {
             return self.end(index, Reason::ForcedClose, Farewell::Goodbye);
         }
-        let owes_since_ms = connection.client.partial_since_ms();
+        let owes_since_ms = client.partial_since_ms();
         if owes_since_ms.is_some_and(|since_ms| now_ms - since_ms > ATTACHMENT_MS) {
             tracing::debug!(connection = %connection.key, "a client left a packet without its attachments");
             return self.end(index, Reason::ForcedClose, Farewell::Goodbye);

@@ -20,7 +20,7 @@ use super::reason::Reason;
 use super::recovery::{Change, Room};
 use super::socket::{SocketInner, User};
 use crate::channel::Channel;
-use crate::connection::Key;
+use crate::connection::{Connection, Key, Speaks};
 use crate::credential::{Credential, Due};
 use crate::error::{Code, Error, Result};
 use crate::handshake::Handshake;
@@ -28,6 +28,7 @@ use crate::hub::Gauges;
 use crate::shard::command::Packet;
 use crate::shard::run::Cell;
 use crate::shard::{Farewell, Shard};
+use crate::tight;
 
 /// The Socket.IO side of a connection.
 #[derive(Default)]
@@ -84,8 +85,8 @@ impl Client {
         self.members.iter().any(|member| member.driver.is_behind())
     }
 
-    pub(crate) fn drivers(&self) -> SmallVec<[Rc<Driver>; 1]> {
-        self.members.iter().map(|member| Rc::clone(&member.driver)).collect()
+    pub(crate) fn drivers(&self) -> impl Iterator<Item = Rc<Driver>> {
+        self.members.iter().map(|member| Rc::clone(&member.driver))
     }
 
     pub(crate) fn member(&self, namespace: &str) -> Option<&Member> {
@@ -178,14 +179,25 @@ impl Client {
 }
 
 impl Shard {
+    fn client_mut(&mut self, index: u32) -> Option<&mut Client> {
+        self.at(index)?.client_mut()
+    }
+
+    /// The namespaces that a connection's sockets are in.
+    pub(crate) fn namespaces_of(&mut self, index: u32) -> Vec<Arc<str>> {
+        self.client_mut(index)
+            .map(|client| client.namespaces())
+            .unwrap_or_default()
+    }
+
     /// A packet in the text of an Engine.IO message.
     pub(crate) fn socketio_packet(&mut self, index: u32, text: &str) -> ControlFlow<()> {
         let attachments_max = self.server.hub.limits.attachments;
         let now_ms = self.now_ms;
-        let Some(connection) = self.at(index) else {
+        let Some(client) = self.client_mut(index) else {
             return ControlFlow::Break(());
         };
-        if connection.client.partial.is_some() {
+        if client.partial.is_some() {
             return self.broke_protocol(index, "a text where an attachment was due");
         }
         let packet = match socketio::decode(text, attachments_max) {
@@ -199,7 +211,7 @@ impl Shard {
             if socketio::check_placeholders(packet.data, packet.attachments).is_err() {
                 return self.broke_protocol(index, "a placeholder without an attachment");
             }
-            connection.client.partial = Some(Box::new(Partial {
+            client.partial = Some(Box::new(Partial {
                 kind: packet.kind,
                 namespace: packet.namespace.into(),
                 id: packet.id,
@@ -216,10 +228,10 @@ impl Shard {
     /// A binary message: an attachment of the packet before it.
     pub(crate) fn socketio_attachment(&mut self, index: u32, bytes: Bytes) -> ControlFlow<()> {
         let now_ms = self.now_ms;
-        let Some(connection) = self.at(index) else {
+        let Some(client) = self.client_mut(index) else {
             return ControlFlow::Break(());
         };
-        let Some(partial) = &mut connection.client.partial else {
+        let Some(partial) = &mut client.partial else {
             return self.broke_protocol(index, "an attachment that no packet announced");
         };
         partial.attachments.push(bytes);
@@ -227,7 +239,7 @@ impl Shard {
         if partial.attachments.len() < partial.expected {
             return ControlFlow::Continue(());
         }
-        match connection.client.partial.take() {
+        match client.partial.take() {
             Some(partial) => {
                 let Partial {
                     kind,
@@ -261,10 +273,10 @@ impl Shard {
         if kind == PacketType::Connect {
             return self.enter(index, namespace, data);
         }
-        let Some(connection) = self.at(index) else {
+        let Some(client) = self.client_mut(index) else {
             return ControlFlow::Break(());
         };
-        if connection.client.member(namespace).is_none() {
+        if client.member(namespace).is_none() {
             return self.broke_protocol(index, "a packet for a namespace that the client is not in");
         }
         match kind {
@@ -310,10 +322,7 @@ impl Shard {
                 return self.broke_protocol(index, "a malformed event");
             }
         };
-        let Some(connection) = self.at(index) else {
-            return ControlFlow::Break(());
-        };
-        let Some(member) = connection.client.member(namespace) else {
+        let Some(member) = self.client_mut(index).and_then(|client| client.member(namespace)) else {
             return ControlFlow::Break(());
         };
         let event = Event::new(
@@ -347,18 +356,17 @@ impl Shard {
             return self.broke_protocol(index, "a malformed ack");
         };
         let server = Arc::clone(&self.server);
-        let Some(connection) = self.at(index) else {
+        let Some(client) = self.client_mut(index) else {
             return ControlFlow::Break(());
         };
         let is_owed = id.is_some_and(|id| {
-            connection
-                .client
+            client
                 .acks
                 .as_ref()
                 .and_then(|acks| acks.get(&id))
                 .is_some_and(|owed| &*owed.namespace == namespace)
         });
-        if is_owed && let Some(owed) = id.and_then(|id| connection.client.take_ack(id, &server.hub.gauges)) {
+        if is_owed && let Some(owed) = id.and_then(|id| client.take_ack(id, &server.hub.gauges)) {
             owed.sink.reply(AckReply {
                 arguments: Bytes::copy_from_slice(arguments.as_bytes()),
                 attachments,
@@ -373,10 +381,9 @@ impl Shard {
         let (per_second, burst) = (limits.messages_per_second, limits.messages_burst);
         let now_ms = self.now_ms;
         self.meters.received.add(1);
-        let Some(connection) = self.connections.get_mut(index) else {
+        let Some(client) = self.client_mut(index) else {
             return Verdict::Close;
         };
-        let client = &mut connection.client;
         if !std::mem::replace(&mut client.has_begun, true) && kind == PacketType::Connect {
             return Verdict::Pass;
         }
@@ -409,7 +416,10 @@ impl Shard {
         let Some(connection) = self.at(index) else {
             return ControlFlow::Break(());
         };
-        let client = &connection.client;
+        let kind = connection.kind();
+        let Speaks::SocketIo(client) = &mut connection.speaks else {
+            return ControlFlow::Break(());
+        };
         if client.member(path).is_some() || client.entering.iter().any(|entering| &**entering == path) {
             return self.broke_protocol(index, "a second CONNECT for a namespace");
         }
@@ -429,9 +439,8 @@ impl Shard {
         };
         let auth = (!data.is_empty()).then(|| Arc::from(data));
         let cookie = server.config.token_cookie.clone();
-        let kind = connection.kind();
         let handshake = Handshake::new(opening, auth, Arc::clone(&namespace.path), cookie).on(kind);
-        connection.client.entering.push(Arc::clone(&namespace.path));
+        tight::push(&mut client.entering, Arc::clone(&namespace.path));
         let key = connection.key;
         self.entering.push(super::handler::enter(key, namespace, handshake));
         ControlFlow::Continue(())
@@ -453,10 +462,9 @@ impl Shard {
             return;
         };
         let index = key.index;
-        connection
-            .client
-            .entering
-            .retain(|entering| *entering != namespace.path);
+        if let Some(client) = connection.client_mut() {
+            tight::retain(&mut client.entering, |entering| *entering != namespace.path);
+        }
         let socket = match outcome {
             Ok(socket) => socket,
             // A stock client does not come back after a CONNECT_ERROR, so that is for what is final only.
@@ -468,8 +476,7 @@ impl Shard {
             }
         };
         let position = self.position;
-        let Some(connection) = self.get(key) else { return };
-        let client = &mut connection.client;
+        let Some(client) = self.client_mut(index) else { return };
         client.has_entered = true;
         client.next_member += 1;
         let id = client.next_member;
@@ -515,16 +522,15 @@ impl Shard {
     }
 
     pub(crate) fn member_id(&mut self, socket: &SocketInner) -> Option<u32> {
-        let connection = self.get(socket.key)?;
-        let member = connection.client.member(&socket.namespace.path)?;
+        let client = self.get(socket.key)?.client()?;
+        let member = client.member(&socket.namespace.path)?;
         std::ptr::eq(&*member.socket, socket).then_some(member.id)
     }
 
     /// Ends one of a connection's sockets: nothing more is delivered to it, its handlers hear of it last.
     pub(crate) fn end_socket(&mut self, index: u32, namespace: &str, reason: Reason) {
         let server = Arc::clone(&self.server);
-        let Some(connection) = self.at(index) else { return };
-        let client = &mut connection.client;
+        let Some(client) = self.client_mut(index) else { return };
         let Some(at) = client
             .members
             .iter()
@@ -546,10 +552,10 @@ impl Shard {
     }
 
     pub(crate) fn end_sockets(&mut self, index: u32, reason: Reason) {
-        let Some(connection) = self.at(index) else { return };
-        connection.client.entering.clear();
-        connection.client.partial = None;
-        for namespace in connection.client.namespaces() {
+        let Some(client) = self.client_mut(index) else { return };
+        client.entering = Vec::new();
+        client.partial = None;
+        for namespace in client.namespaces() {
             self.end_socket(index, &namespace, reason);
         }
     }
@@ -557,18 +563,20 @@ impl Shard {
     /// Another credential in the place of the one that a socket had.
     pub(crate) fn renew(&mut self, socket: &SocketInner, expires_at: SystemTime) {
         let Some(id) = self.member_id(socket) else { return };
-        let Some(connection) = self.at(socket.key.index) else {
+        let Some(client) = self.client_mut(socket.key.index) else {
             return;
         };
-        for member in connection.client.members.iter_mut().filter(|member| member.id == id) {
+        for member in client.members.iter_mut().filter(|member| member.id == id) {
             member.credential = Credential::until(Some(expires_at));
         }
     }
 
     /// Warns sockets whose credentials end soon, and closes the connection when one has ended. False when it is closed.
     pub(crate) fn check_credentials(&mut self, index: u32) -> bool {
-        let Some(connection) = self.at(index) else { return false };
-        match connection.client.credential_due() {
+        let Some(client) = self.client_mut(index) else {
+            return false;
+        };
+        match client.credential_due() {
             None => true,
             Some((Due::Warning, namespace)) => {
                 // With an argument: stock clients with a session take a last one that is a text for their place in the log, and
@@ -614,10 +622,8 @@ impl Shard {
             return sink.gone();
         }
         let index = socket.key.index;
-        if let Some(connection) = self.at(index) {
-            connection
-                .client
-                .expect_ack(ack, sink, &socket.namespace.path, &server.hub.gauges);
+        if let Some(client) = self.client_mut(index) {
+            client.expect_ack(ack, sink, &socket.namespace.path, &server.hub.gauges);
         }
         self.push_packet(index, &packet.bytes, &packet.attachments);
     }
@@ -626,13 +632,13 @@ impl Shard {
         let server = Arc::clone(&self.server);
         match socket {
             Some(socket) => {
-                if let Some(connection) = self.get(socket.key) {
-                    connection.client.take_ack(ack, &server.hub.gauges);
+                if let Some(client) = self.get(socket.key).and_then(|connection| connection.client_mut()) {
+                    client.take_ack(ack, &server.hub.gauges);
                 }
             }
             None => {
-                for connection in self.connections.iter_mut() {
-                    connection.client.take_ack(ack, &server.hub.gauges);
+                for client in self.connections.iter_mut().filter_map(Connection::client_mut) {
+                    client.take_ack(ack, &server.hub.gauges);
                 }
             }
         }

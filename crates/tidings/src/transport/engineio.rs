@@ -13,7 +13,7 @@ use http::StatusCode;
 use tidings_protocol::engineio::{self, PacketType, PayloadPacket};
 use tidings_protocol::websocket::{self, Decoder, Message, Opcode};
 
-use crate::connection::{Connection, Heartbeat, Key, Pace, Phase, Socket, Transport};
+use crate::connection::{Connection, Heartbeat, Key, Pace, Phase, Socket, Speaks, Transport};
 use crate::handshake::Opening;
 use crate::hub::Permit;
 use crate::outbox::Outbox;
@@ -101,7 +101,8 @@ impl Shard {
             Transport::Polling(_) => Wire::Polling,
             _ => Wire::SocketIo,
         };
-        self.add(sid, transport, wire, Some(opening), Some(permit))
+        let client = Speaks::SocketIo(Client::default());
+        self.add(sid, transport, wire, client, Some(opening), Some(permit))
     }
 
     /// A new connection, of whatever kind.
@@ -110,6 +111,7 @@ impl Shard {
         sid: RandomId,
         transport: Transport,
         wire: Wire,
+        speaks: Speaks,
         opening: Option<Arc<Opening>>,
         permit: Option<Permit>,
     ) -> u32 {
@@ -141,8 +143,7 @@ impl Shard {
             },
             opened_ms: now_ms,
             opening,
-            client: Client::default(),
-            plain: None,
+            speaks,
             _permit: permit,
         });
         tracing::debug!(connection = %self.name(index), ?wire, ?address, "a connection is open");

@@ -31,17 +31,15 @@ pub(crate) struct Sessions {
 
 enum Entry {
     Live(Arc<SocketInner>),
-    Away {
-        stored: Box<Stored>,
-        until: Instant,
-    },
-    /// Its client has come back, and the application is being asked about it.
-    Coming {
-        stored: Box<Stored>,
-        until: Instant,
-        /// What was done to it meanwhile.
-        changes: Vec<Change>,
-    },
+    Absent(Box<Absent>),
+}
+
+/// A session whose client is not there.
+struct Absent {
+    stored: Stored,
+    until: Instant,
+    /// Its client has come back, and the application is being asked about it: what was done to it meanwhile.
+    coming: Option<Vec<Change>>,
 }
 
 #[derive(Default)]
@@ -182,7 +180,7 @@ impl Sessions {
     pub(crate) fn arrive(&self, socket: &SocketInner) -> Vec<Change> {
         let Some(pid) = socket.pid else { return Vec::new() };
         match self.table.lock().entries.get_mut(&pid) {
-            Some(Entry::Coming { changes, .. }) => std::mem::take(changes),
+            Some(Entry::Absent(absent)) => absent.coming.as_mut().map(std::mem::take).unwrap_or_default(),
             _ => Vec::new(),
         }
     }
@@ -272,8 +270,12 @@ impl Sessions {
         let until = Instant::now() + self.recovery.window;
         let mut table = self.table.lock();
         let pid = stored.pid;
-        let stored = Box::new(stored);
-        table.insert(pid, Entry::Away { stored, until });
+        let absent = Absent {
+            stored,
+            until,
+            coming: None,
+        };
+        table.insert(pid, Entry::Absent(Box::new(absent)));
     }
 
     /// Takes a session for a client that says it is its own, until [`Sessions::begin`], [`Sessions::give_back`] or
@@ -289,30 +291,28 @@ impl Sessions {
                     taken_over: Some(Arc::clone(socket)),
                 }
             }
-            Entry::Away { stored, until }
-                if *stored.namespace == *namespace && stored.user.as_ref() == user && *until > Instant::now() =>
-            {
-                Claimed {
-                    stored: (**stored).clone(),
-                    taken_over: None,
-                }
-            }
+            Entry::Absent(absent) if absent.is_away_from(namespace, user) => Claimed {
+                stored: absent.stored.clone(),
+                taken_over: None,
+            },
             _ => return None,
         };
         let until = Instant::now() + self.recovery.window;
-        let coming = Entry::Coming {
-            stored: Box::new(claimed.stored.clone()),
+        let coming = Absent {
+            stored: claimed.stored.clone(),
             until,
-            changes: Vec::new(),
+            coming: Some(Vec::new()),
         };
-        table.insert(pid, coming);
+        table.insert(pid, Entry::Absent(Box::new(coming)));
         Some(claimed)
     }
 
     /// Takes a client that is coming back out of rooms in which it may no longer be.
     pub(super) fn refuse(&self, pid: RandomId, rooms: &[Channel]) {
-        if let Some(Entry::Coming { stored, .. }) = self.table.lock().entries.get_mut(&pid) {
-            stored.rooms.retain(|room| !rooms.contains(&room.channel));
+        if let Some(Entry::Absent(absent)) = self.table.lock().entries.get_mut(&pid)
+            && absent.coming.is_some()
+        {
+            absent.stored.rooms.retain(|room| !rooms.contains(&room.channel));
         }
         for room in rooms {
             self.left(pid, room);
@@ -329,15 +329,16 @@ impl Sessions {
     pub(crate) fn give_back(&self, socket: &SocketInner) {
         let Some(pid) = socket.pid else { return };
         let mut table = self.table.lock();
-        if !matches!(table.entries.get(&pid), Some(Entry::Coming { .. })) {
+        if !matches!(table.entries.get(&pid), Some(Entry::Absent(absent)) if absent.coming.is_some()) {
             return;
         }
-        if let Some(Entry::Coming { stored, changes, .. }) = table.remove(pid) {
+        if let Some(Entry::Absent(absent)) = table.remove(pid) {
             drop(table);
+            let Absent { stored, coming, .. } = *absent;
             let is_over = |change: &Change| matches!(change, Change::Disconnected { .. });
-            match changes.iter().any(is_over) {
+            match coming.iter().flatten().any(is_over) {
                 true => self.forget(&stored),
-                false => self.store(*stored),
+                false => self.store(stored),
             }
         }
     }
@@ -371,9 +372,9 @@ impl Sessions {
             if table.entries.get(&pid).and_then(Entry::until) != Some(until) {
                 continue;
             }
-            if let Some(Entry::Away { stored, .. } | Entry::Coming { stored, .. }) = table.remove(pid) {
+            if let Some(Entry::Absent(absent)) = table.remove(pid) {
                 drop(table);
-                self.forget(&stored);
+                self.forget(&absent.stored);
             }
         }
     }
@@ -382,15 +383,16 @@ impl Sessions {
     pub(crate) fn leave(&self, user: &str, channel: &Channel) {
         let mut table = self.table.lock();
         for entry in table.entries.values_mut() {
-            let Some((stored, changes)) = entry.absent() else {
+            let Entry::Absent(absent) = entry else {
                 continue;
             };
+            let Absent { stored, coming, .. } = &mut **absent;
             if stored.user.as_deref() != Some(user) || !stored.is_in(channel) {
                 continue;
             }
             stored.rooms.retain(|room| room.channel != *channel);
             self.left(stored.pid, channel);
-            if let Some(changes) = changes {
+            if let Some(changes) = coming {
                 changes.push(Change::Left(channel.clone()));
             }
         }
@@ -401,9 +403,10 @@ impl Sessions {
         let mut gone = Vec::new();
         let mut table = self.table.lock();
         for entry in table.entries.values_mut() {
-            let Some((stored, changes)) = entry.absent() else {
+            let Entry::Absent(absent) = entry else {
                 continue;
             };
+            let Absent { stored, coming, .. } = &mut **absent;
             let is_in = |channel: &Channel| *channel.as_str() == *stored.namespace || stored.is_in(channel);
             if !selection.channels.iter().any(is_in) || selection.except.iter().any(is_in) {
                 continue;
@@ -428,17 +431,17 @@ impl Sessions {
                         stored.rooms.retain(|room| room.channel != *channel);
                         self.left(stored.pid, channel);
                     }
-                    Change::Disconnected { .. } if changes.is_none() => gone.push(stored.pid),
+                    Change::Disconnected { .. } if coming.is_none() => gone.push(stored.pid),
                     Change::Disconnected { .. } => {}
                 }
             }
-            if let Some(changes) = changes {
+            if let Some(changes) = coming {
                 changes.extend(done);
             }
         }
         for pid in gone {
-            if let Some(Entry::Away { stored, .. }) = table.remove(pid) {
-                self.forget(&stored);
+            if let Some(Entry::Absent(absent)) = table.remove(pid) {
+                self.forget(&absent.stored);
             }
         }
     }
@@ -449,21 +452,22 @@ impl Sessions {
     }
 }
 
-impl Entry {
-    /// What is known of a client that is not there, and, where the application is being asked about it, what is done meanwhile.
-    fn absent(&mut self) -> Option<(&mut Stored, Option<&mut Vec<Change>>)> {
-        match self {
-            Entry::Live(_) => None,
-            Entry::Away { stored, .. } => Some((stored, None)),
-            Entry::Coming { stored, changes, .. } => Some((stored, Some(changes))),
-        }
+impl Absent {
+    /// Whether a client of this user may come back to it there.
+    fn is_away_from(&self, namespace: &str, user: Option<&Arc<str>>) -> bool {
+        self.coming.is_none()
+            && *self.stored.namespace == *namespace
+            && self.stored.user.as_ref() == user
+            && self.until > Instant::now()
     }
+}
 
+impl Entry {
     /// How long its client may be away, if it is.
     fn until(&self) -> Option<Instant> {
         match self {
             Entry::Live(_) => None,
-            Entry::Away { until, .. } | Entry::Coming { until, .. } => Some(*until),
+            Entry::Absent(absent) => Some(absent.until),
         }
     }
 }

@@ -307,7 +307,9 @@ impl SocketInner {
         }
         // All of them or none: it has one cursor for them.
         self.note_rooms(&rooms);
-        state.rooms.append(&mut rooms);
+        for room in rooms {
+            tight::push(&mut state.rooms, room);
+        }
         self.command(Command::JoinSince {
             socket: Arc::clone(self),
             channels,
