@@ -1,5 +1,7 @@
 //! Random bytes from the operating system, and the ids made of them.
 
+use std::cell::RefCell;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -16,15 +18,48 @@ pub(crate) fn fill(bytes: &mut [u8]) {
 
 /// 120 random bits: 20 characters of the URL-safe base64 alphabet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct RandomId([u8; 15]);
+pub(crate) struct RandomId([u8; Self::BYTES]);
+
+/// Bytes for the next ids of a thread: one call of the operating system for many of them.
+struct Supply {
+    bytes: [u8; Supply::IDS * RandomId::BYTES],
+    /// How many of the ids are still to be given out.
+    left: usize,
+}
+
+impl Supply {
+    const IDS: usize = 32;
+
+    const fn new() -> Self {
+        Self {
+            bytes: [0; Self::IDS * RandomId::BYTES],
+            left: 0,
+        }
+    }
+
+    fn next(&mut self) -> [u8; RandomId::BYTES] {
+        if self.left == 0 {
+            fill(&mut self.bytes);
+            self.left = Self::IDS;
+        }
+        self.left -= 1;
+        let mut id = [0; RandomId::BYTES];
+        // What is given out is nowhere else.
+        id.swap_with_slice(&mut self.bytes[self.left * RandomId::BYTES..][..RandomId::BYTES]);
+        id
+    }
+}
+
+thread_local! {
+    static SUPPLY: RefCell<Supply> = const { RefCell::new(Supply::new()) };
+}
 
 impl RandomId {
     pub(crate) const CHARS: usize = 20;
+    const BYTES: usize = 15;
 
     pub(crate) fn new() -> Self {
-        let mut bytes = [0; 15];
-        fill(&mut bytes);
-        Self(bytes)
+        Self(SUPPLY.with_borrow_mut(Supply::next))
     }
 
     /// Which of `count` shards owns the session of this id: told by the id alone, so that no table is needed.
@@ -33,12 +68,12 @@ impl RandomId {
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let mut bytes = [0; 15];
+        let mut bytes = [0; Self::BYTES];
         if text.len() != Self::CHARS {
             return None;
         }
         match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
-            Ok(15) => Some(Self(bytes)),
+            Ok(Self::BYTES) => Some(Self(bytes)),
             _ => None,
         }
     }
@@ -83,7 +118,7 @@ impl SocketIds {
 
     pub(crate) fn make(&self) -> String {
         let mut bytes = [0; 18];
-        fill(&mut bytes[..15]);
+        bytes[..15].copy_from_slice(&RandomId::new().0);
         let check = self.check(&bytes[..15]);
         bytes[15..].copy_from_slice(&check);
         URL_SAFE_NO_PAD.encode(bytes)
@@ -117,5 +152,17 @@ mod tests {
         let session = RandomId::new();
         assert!(RandomId::parse(&session.to_string()) == Some(session));
         assert!(RandomId::parse("__proto__").is_none());
+    }
+
+    #[test]
+    fn each_id_is_given_out_once() {
+        let some = || (0..5 * Supply::IDS).map(|_| RandomId::new()).collect::<Vec<_>>();
+        let elsewhere = std::thread::spawn(some);
+        let mut ids = some();
+        ids.extend(elsewhere.join().unwrap());
+        let different: std::collections::HashSet<_> = ids.iter().collect();
+        assert_eq!(different.len(), 10 * Supply::IDS);
+        let left = SUPPLY.with_borrow(|supply| supply.bytes[supply.left * RandomId::BYTES..].to_vec());
+        assert!(left.iter().all(|byte| *byte == 0));
     }
 }
