@@ -45,7 +45,7 @@ impl fmt::Display for Key {
 
 pub(crate) struct Connection {
     pub(crate) key: Key,
-    /// The Engine.IO session id: who knows it may speak for this client.
+    /// The Engine.IO session id: who knows it may speak for this client. Of others, how their requests find them.
     pub(crate) sid: RandomId,
     pub(crate) transport: Transport,
     /// How what it gets is encoded.

@@ -1,5 +1,6 @@
 //! What a client said when it came: headers, query, address, and the `auth` payload of its CONNECT.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -12,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::connections::ConnectionKind;
 use crate::error::{Code, Error, Result};
 use crate::socketio::socket::User;
+use crate::transport::query;
 
 /// The HTTP request a connection began with, in one compact allocation: `http`'s own types would keep the
 /// server's whole read buffer alive.
@@ -50,10 +52,7 @@ impl Opening {
         secure: bool,
         keep: &KeepHeaders,
     ) -> Self {
-        let mut text = match keep {
-            KeepHeaders::Credentials if is_engines_own(query) => String::new(),
-            _ => query.to_owned(),
-        };
+        let mut text = query.to_owned();
         let query_end = offset(text.len());
         let mut ends = Vec::new();
         for (name, value) in headers {
@@ -108,12 +107,6 @@ impl Opening {
     }
 }
 
-/// Whether a query says nothing but what Engine.IO's clients say on their own account.
-fn is_engines_own(query: &str) -> bool {
-    let mut names = query.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
-    names.all(|name| matches!(name, "" | "EIO" | "transport" | "sid" | "t"))
-}
-
 /// Heads are limited to far less than 4 GiB.
 fn offset(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
@@ -139,8 +132,8 @@ struct Said {
     cookie: Option<Arc<str>>,
     /// Who the client is already.
     before: Option<User>,
-    /// Looked for once.
-    token: OnceLock<Result<Box<str>, &'static str>>,
+    /// The token, where it had to be decoded.
+    token: OnceLock<Box<str>>,
 }
 
 impl Handshake {
@@ -216,15 +209,15 @@ impl Handshake {
         self.opening.headers()
     }
 
-    /// The raw query string of the request. With [`Builder::forget_headers`](crate::Builder::forget_headers) it is empty where it has
-    /// nothing but what Engine.IO's clients add themselves.
+    /// The raw query string of the request. With [`Builder::forget_headers`](crate::Builder::forget_headers) that of a Socket.IO
+    /// client is empty where it has nothing but what Engine.IO's clients add themselves.
     pub fn query_string(&self) -> &str {
         self.opening.query()
     }
 
     /// The first query parameter of that name, percent-decoded.
     pub fn query(&self, name: &str) -> Option<String> {
-        crate::transport::query::find(self.opening.query(), name)
+        query::find(self.opening.query(), name).map(Cow::into_owned)
     }
 
     /// The client's address: the peer's, or behind a trusted proxy that of `X-Forwarded-For`. None where
@@ -270,23 +263,28 @@ impl Handshake {
     /// # Errors
     /// `unauthenticated` when none of them holds one.
     pub fn token(&self) -> Result<&str> {
-        let found = match &self.said {
-            Some(said) => said.token.get_or_init(|| self.find_token()).as_deref(),
-            None => Err(&NO_TOKEN),
-        };
-        found.map_err(|problem| Error::coded(Code::Unauthenticated, *problem))
+        let refused = |problem| Error::coded(Code::Unauthenticated, problem);
+        let said = self.said.as_ref().ok_or_else(|| refused(NO_TOKEN))?;
+        match self.find_token(said).map_err(refused)? {
+            Cow::Borrowed(token) => Ok(token),
+            Cow::Owned(token) => Ok(said.token.get_or_init(|| token.into())),
+        }
     }
 
-    fn find_token(&self) -> Result<Box<str>, &'static str> {
+    fn find_token<'a>(&'a self, said: &'a Said) -> Result<Cow<'a, str>, &'static str> {
         #[derive(serde::Deserialize)]
         struct Auth<'a> {
             #[serde(borrow)]
             token: Option<&'a RawValue>,
         }
-        if let Some(json) = self.auth_json()
+        #[derive(serde::Deserialize)]
+        struct Token<'a>(#[serde(borrow)] Cow<'a, str>);
+
+        if let Some(json) = &said.auth
             && let Ok(Auth { token: Some(token) }) = serde_json::from_str(json)
         {
-            return serde_json::from_str(token.get()).map_err(|_| "`auth.token` is not a string");
+            let token = serde_json::from_str(token.get()).map(|Token(token)| token);
+            return token.map_err(|_| "`auth.token` is not a string");
         }
         if let Some(value) = self.header("authorization") {
             return match value.split_once(' ') {
@@ -294,11 +292,10 @@ impl Handshake {
                 _ => Err("the Authorization header is not of the form `Bearer <token>`"),
             };
         }
-        if let Some(token) = self.query("access_token") {
-            return Ok(token.into());
+        if let Some(token) = query::find(self.opening.query(), "access_token") {
+            return Ok(token);
         }
-        let cookie = self.said.as_ref().and_then(|said| said.cookie.as_deref());
-        match cookie.and_then(|name| self.cookie_value(name)) {
+        match said.cookie.as_deref().and_then(|name| self.cookie_value(name)) {
             Some(token) => Ok(token.into()),
             None => Err(NO_TOKEN),
         }
@@ -383,8 +380,7 @@ mod tests {
             let address = Some(IpAddr::from([127, 0, 0, 1]));
             Arc::new(Opening::new(&headers, query, address, true, &KeepHeaders::Credentials))
         };
-        // Nothing but Engine.IO's own: there is nothing to forget.
-        let bare = opening("EIO=4&transport=websocket&t=abc");
+        let bare = opening("");
         assert!(Arc::ptr_eq(&bare, &bare.forgotten()));
         let said = opening("EIO=4&access_token=Q&transport=websocket");
         let handshake = Handshake::new(said, Some(Arc::from("{}")), Arc::from("/"), None);
@@ -402,6 +398,21 @@ mod tests {
         assert_eq!(
             (forgotten.address(), forgotten.is_secure(), forgotten.time_ms()),
             (handshake.address(), true, handshake.time_ms())
+        );
+    }
+
+    #[test]
+    fn a_token_that_is_decoded_is_kept_and_others_are_where_they_came() {
+        let decoded = handshake(&[], "", Some(r#"{"token":"a\u0041"}"#));
+        let token = decoded.token().unwrap();
+        assert_eq!(
+            (token, token.as_ptr()),
+            ("aA", decoded.clone().token().unwrap().as_ptr())
+        );
+        let plain = handshake(&[], "access_token=abc", None);
+        assert_eq!(
+            plain.token().unwrap().as_ptr(),
+            plain.query_string()["access_token=".len()..].as_ptr()
         );
     }
 

@@ -145,7 +145,7 @@ impl Serve {
 
     async fn run(self) -> io::Result<()> {
         let settings = Arc::new(self.settings);
-        self.listener.prepare();
+        self.listener.lengthen();
         let doors = Doors::new(self.idle_per_address, self.trusted);
         let (stop, stopped) = watch::channel(());
         let (alive, mut all_gone) = tokio::sync::mpsc::channel::<()>(1);

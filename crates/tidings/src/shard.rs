@@ -275,7 +275,7 @@ impl Shard {
     /// Lets go of a connection that has ended.
     pub(crate) fn remove(&mut self, index: u32) {
         if let Some(connection) = self.connections.remove(index) {
-            self.sessions.remove(&connection.sid, index);
+            self.sessions.remove::<Connection>(&connection.sid, index);
             if let Transport::Stream(pipe) = &connection.transport {
                 pipe.finish();
             }

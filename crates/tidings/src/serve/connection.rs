@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -178,8 +178,15 @@ fn serve_http1(
     let mut hyper = Box::pin(under_hyper(stream, client, stopped.clone(), None));
     async move {
         loop {
-            let (mut stream, answer, stand_in) = match hyper.await? {
-                Some((Taken::Wait { answer, stand_in }, stream)) => (stream, answer, stand_in),
+            let (mut stream, answer, since, stand_in) = match hyper.await? {
+                Some((
+                    Taken::Wait {
+                        answer,
+                        since,
+                        stand_in,
+                    },
+                    stream,
+                )) => (stream, answer, since, stand_in),
                 Some((Taken::Stream { begin, head, body }, stream)) => {
                     if let Some(link) = stream.into_link(Bytes::new()) {
                         begin(NewLink { head, ..link });
@@ -189,7 +196,6 @@ fn serve_http1(
                 }
                 None => return Ok(()),
             };
-            let since = Instant::now();
             let Some(response) = wait(&mut stream, answer).await else {
                 return Ok(());
             };

@@ -57,10 +57,6 @@ impl Accepted {
     /// Has small messages leave at once. False when it is gone already.
     pub(super) fn set_nodelay(&self) -> bool {
         match self {
-            // It has that of its listener.
-            #[cfg(target_os = "linux")]
-            Self::Tcp(..) => true,
-            #[cfg(not(target_os = "linux"))]
             Self::Tcp(stream, _) => stream.set_nodelay(true).is_ok(),
             #[cfg(unix)]
             Self::Unix(_) => true,
@@ -69,21 +65,16 @@ impl Accepted {
 }
 
 impl Listener {
-    /// Lets more wait: on a socket that listens already that only changes the number. And has small messages of what is accepted
-    /// leave at once, where a connection begins with its listener's options: one call less for each.
-    pub(super) fn prepare(&self) {
+    /// Lets more wait. On a socket that listens already it only changes the number; where that can't be, it stays as it was.
+    pub(super) fn lengthen(&self) {
         #[cfg(target_os = "linux")]
         {
-            use rustix::net::{listen, sockopt};
-
             let done = match self {
-                Self::Tcp(listener) => {
-                    sockopt::set_tcp_nodelay(listener, true).and_then(|()| listen(listener, BACKLOG))
-                }
-                Self::Unix(listener) => listen(listener, BACKLOG),
+                Self::Tcp(listener) => rustix::net::listen(listener, BACKLOG),
+                Self::Unix(listener) => rustix::net::listen(listener, BACKLOG),
             };
             if let Err(error) = done {
-                tracing::debug!(%error, "the listener stays as it is");
+                tracing::debug!(%error, "the listener keeps its backlog");
             }
         }
     }
@@ -97,24 +88,5 @@ impl Listener {
             #[cfg(unix)]
             Self::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn small_messages_leave_at_once() {
-        let listener = Listener::from(TcpListener::bind("127.0.0.1:0").await.unwrap());
-        listener.prepare();
-        let Listener::Tcp(tcp) = &listener else { unreachable!() };
-        let _client = TcpStream::connect(tcp.local_addr().unwrap()).await.unwrap();
-        let accepted = listener.accept().await.unwrap();
-        assert!(accepted.set_nodelay());
-        let Accepted::Tcp(stream, _) = &accepted else {
-            panic!("accepted from a TCP listener");
-        };
-        assert!(stream.nodelay().unwrap());
     }
 }

@@ -20,7 +20,7 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Resp
 use http_body_util::{BodyExt as _, Collected};
 use hyper::body::{Body as _, Incoming};
 use parking_lot::Mutex;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::body::AnswerBody;
 use super::connection::{Answer, Outcome};
@@ -28,11 +28,11 @@ use super::flow::{Count, Flow};
 use crate::transport::link::NewLink;
 use crate::transport::websocket::{Begin, Upgrade};
 
-/// So long a request that waits stays with hyper where the one before was answered as soon: where events are many, a new one for
-/// each would cost more than it saves.
+/// So long a request that waits stays with hyper where the last that was taken from it was answered as soon: where events are many,
+/// a new one for each would cost more than it saves.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// The same where the one before took longer, or there was none: of many that come at once, few are with hyper at a time.
+/// The same where that took longer, or there was none: of many that come at once, few are with hyper at a time.
 const PATIENCE_AT_FIRST: Duration = Duration::from_millis(5);
 
 /// In an answer's extensions: what makes the byte stream, with the answer's head, its body. Where that can't be had, the body that it has is sent.
@@ -109,6 +109,7 @@ pub(super) enum Taken {
     },
     Wait {
         answer: Answer,
+        since: Instant,
         /// What hyper is to read for the request, so that it writes the answer.
         stand_in: &'static [u8],
     },
@@ -133,7 +134,7 @@ struct Current {
 }
 
 impl Slot {
-    /// After a request that waited for so long without hyper, if one did.
+    /// After a request that was taken from hyper and answered after so long, if one was.
     pub(super) fn new(waited: Option<Duration>) -> Arc<Self> {
         let was_short = waited.is_some_and(|waited| waited < PATIENCE);
         Arc::new(Self {
@@ -225,7 +226,13 @@ impl Future for UnderHyper {
                     let patience = this.patience.get_or_insert_with(|| Box::pin(sleep(slot.patience)));
                     if patience.as_mut().poll(cx).is_ready() {
                         let stand_in = this.stand_in;
-                        *slot.taken.lock() = this.answer.take().map(|answer| Taken::Wait { answer, stand_in });
+                        let since = patience.deadline() - slot.patience;
+                        let wait = |answer| Taken::Wait {
+                            answer,
+                            since,
+                            stand_in,
+                        };
+                        *slot.taken.lock() = this.answer.take().map(wait);
                     }
                 }
                 return Poll::Pending;

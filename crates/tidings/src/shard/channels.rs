@@ -229,7 +229,7 @@ impl Shard {
         if entry.subscribers.is_empty()
             && let Some(entry) = self.channels.entries.remove(gone.channel)
         {
-            self.channels.by_name.remove(entry.name.as_str(), gone.channel);
+            self.channels.by_name.remove::<Entry>(entry.key(), gone.channel);
             if entry.is_room {
                 self.channels.gauges.rooms.vacate(&entry.name);
             }

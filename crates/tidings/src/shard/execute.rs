@@ -207,7 +207,7 @@ impl Shard {
 
     /// Ends all sockets of a connection and then its transport: stock clients don't come back by themselves.
     pub(crate) fn disconnect_all(&mut self, index: u32) {
-        for namespace in self.namespaces_of(index) {
+        for namespace in self.namespaces_at(index) {
             let mut packet = Vec::new();
             tidings_protocol::socketio::write_disconnect(&mut packet, &namespace);
             self.push_packet(index, &packet, &[]);

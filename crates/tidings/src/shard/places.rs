@@ -32,7 +32,7 @@ impl Places {
     }
 
     /// Forgets what was, or is, at a place.
-    pub(crate) fn remove<K: Hash + ?Sized>(&mut self, key: &K, place: u32) {
+    pub(crate) fn remove<T: Keyed>(&mut self, key: &T::Key, place: u32) {
         let hash = self.hasher.hash_one(key);
         if let Ok(found) = self.table.find_entry(hash, |found| *found == place) {
             found.remove();
@@ -76,7 +76,7 @@ mod tests {
                         expected.insert(key, place);
                     }
                     Some(place) => {
-                        places.remove(key.as_str(), place);
+                        places.remove::<String>(&key, place);
                         prop_assert_eq!(items.remove(place), Some(key));
                     }
                 }

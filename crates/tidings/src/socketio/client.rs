@@ -184,7 +184,7 @@ impl Shard {
     }
 
     /// The namespaces that a connection's sockets are in.
-    pub(crate) fn namespaces_of(&mut self, index: u32) -> Vec<Arc<str>> {
+    pub(crate) fn namespaces_at(&mut self, index: u32) -> Vec<Arc<str>> {
         self.client_mut(index)
             .map(|client| client.namespaces())
             .unwrap_or_default()

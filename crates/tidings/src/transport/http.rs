@@ -1,5 +1,6 @@
 //! The HTTP side of Engine.IO: handshakes, polls, posts, upgrades, and the served client, as an axum router.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,7 +46,7 @@ pub struct Request<'a> {
 impl Request<'_> {
     /// The first query parameter of that name, percent-decoded.
     pub fn query(&self, name: &str) -> Option<String> {
-        query::find(self.uri.query().unwrap_or_default(), name)
+        query::find(self.uri.query().unwrap_or_default(), name).map(Cow::into_owned)
     }
 }
 
@@ -174,9 +175,10 @@ async fn dispatch(server: &Arc<Server>, request: http::Request<Body>) -> Result<
         };
         Refusal::Unavailable(status, format!("{}: {}", error.code(), error.message()))
     })?;
+    let is_said = !server.config.forgets_handshakes() || !query::is_engines_own(query);
     let opening = Opening::new(
         request.headers(),
-        request.uri().query().unwrap_or_default(),
+        if is_said { query } else { "" },
         address,
         is_secure(&request),
         &server.config.keep_headers,

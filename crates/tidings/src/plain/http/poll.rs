@@ -100,7 +100,7 @@ impl Poll {
             Since::Unknown => 0,
         };
         let until = server.hub.log.position();
-        let mut cursors = waiter::cursors(&self.channels, after);
+        let cursors = waiter::cursors(&self.channels, after);
         let mut page = read(&server, &cursors, until, limit).await?;
         if since == Since::Unknown {
             page.gaps = (0..cursors.len()).collect();
@@ -127,10 +127,7 @@ impl Poll {
             sid,
             is_answered: false,
         };
-        for cursor in &mut cursors {
-            cursor.after = until;
-        }
-        let body = wait(asked, event, self.wait, cursors, limit);
+        let body = wait(asked, event, self.wait, cursors, until, limit);
         Ok(waiting.for_body(head("no-store"), body).await)
     }
 
@@ -182,8 +179,11 @@ fn wait(
     mut event: oneshot::Receiver<Bytes>,
     time: Duration,
     mut cursors: Vec<Cursor>,
+    until: u64,
     limit: PageLimit,
 ) -> impl Future<Output = Bytes> + Send {
+    // All that there was up to here is known not to be.
+    cursors.iter_mut().for_each(|cursor| cursor.after = until);
     cursors.shrink_to_fit();
     async move {
         let body = match tokio::time::timeout(time, &mut event).await {
@@ -198,17 +198,17 @@ fn wait(
         match body {
             Ok(body) => body,
             // Its shard fell behind, or has ended: what came is in the log.
-            Err(_) => Box::pin(look(&asked.server, &cursors, limit)).await,
+            Err(_) => Box::pin(look(&asked.server, &cursors, until, limit)).await,
         }
     }
 }
 
 /// What has come after the cursors.
-async fn look(server: &Server, cursors: &[Cursor], limit: PageLimit) -> Bytes {
+async fn look(server: &Server, cursors: &[Cursor], after: u64, limit: PageLimit) -> Bytes {
     match read(server, cursors, server.hub.log.position(), limit).await {
         Ok(page) => waiter::answer(server, cursors, &page),
         // The next poll, from where this one was, is told what is wrong.
-        Err(_) => empty(server, cursors.iter().map(|cursor| cursor.after).min().unwrap_or(0)),
+        Err(_) => empty(server, after),
     }
 }
 

@@ -291,7 +291,7 @@ impl Sessions {
                     taken_over: Some(Arc::clone(socket)),
                 }
             }
-            Entry::Absent(absent) if absent.is_away_from(namespace, user) => Claimed {
+            Entry::Absent(absent) if absent.can_be_claimed(namespace, user) => Claimed {
                 stored: absent.stored.clone(),
                 taken_over: None,
             },
@@ -453,8 +453,8 @@ impl Sessions {
 }
 
 impl Absent {
-    /// Whether a client of this user may come back to it there.
-    fn is_away_from(&self, namespace: &str, user: Option<&Arc<str>>) -> bool {
+    /// Whether a client of this user may come back to it in that namespace.
+    fn can_be_claimed(&self, namespace: &str, user: Option<&Arc<str>>) -> bool {
         self.coming.is_none()
             && *self.stored.namespace == *namespace
             && self.stored.user.as_ref() == user
