@@ -280,11 +280,15 @@ impl Handshake {
         #[derive(serde::Deserialize)]
         struct Token<'a>(#[serde(borrow)] Cow<'a, str>);
 
-        if let Some(json) = &said.auth
-            && let Ok(Auth { token: Some(token) }) = serde_json::from_str(json)
-        {
-            let token = serde_json::from_str(token.get()).map(|Token(token)| token);
-            return token.map_err(|_| "`auth.token` is not a string");
+        if let Some(json) = &said.auth {
+            match serde_json::from_str(json) {
+                Ok(Auth { token: None }) => {}
+                Ok(Auth { token: Some(token) }) => {
+                    let token = serde_json::from_str(token.get()).map(|Token(token)| token);
+                    return token.map_err(|_| "`auth.token` is not a string");
+                }
+                Err(_) => return Err("`auth` is not an object with one `token`"),
+            }
         }
         if let Some(value) = self.header("authorization") {
             return match value.split_once(' ') {
@@ -360,10 +364,13 @@ mod tests {
             token(&headers, "access_token=Q", Some(r#"{"token":null}"#)),
             Ok("H".into())
         );
-        assert_eq!(
-            token(&headers, "", Some(r#"{"token":7}"#)),
-            Err("unauthenticated".into())
-        );
+        for refused in [r#"{"token":7}"#, r#"{"token":"A","token":"A"}"#, "[]"] {
+            assert_eq!(
+                token(&headers, "", Some(refused)),
+                Err("unauthenticated".into()),
+                "{refused}"
+            );
+        }
         assert_eq!(token(&headers[1..], "x=1&access_token=Q%2E", None), Ok("Q.".into()));
         assert_eq!(token(&headers[1..], "", None), Ok("C".into()));
         assert_eq!(token(&[], "", None), Err("unauthenticated".into()));

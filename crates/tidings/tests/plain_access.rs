@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::Router;
 use axum::http::HeaderMap;
 use axum::routing::get as route;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::plain::{Block, EventSource, Ws, finish, get, id, request, seq, start};
 use support::{Client, blocking, eventually, serve, serve_with};
 use tidings::{Action, Code, Error, EventId, Grant, Handshake, Identity, Io, Limits, Result, Tidings};
@@ -704,6 +704,7 @@ async fn the_application_knows_what_a_client_speaks_and_when_it_has_gone() {
     open_rooms(&io);
     io.on_gone(async move |user: Arc<User>, reason| note(format!("{} gone: {reason}", user.id)));
     let address = serve(&io).await;
+    let speaker = io.clone();
     blocking(move || {
         let runtime = tokio::runtime::Handle::current();
         let wait = |count| runtime.block_on(eventually("it was noted", || seen.lock().unwrap().len() == count));
@@ -715,6 +716,20 @@ async fn the_application_knows_what_a_client_speaks_and_when_it_has_gone() {
         ws.ask(json!({ "type": "auth", "token": "ann" })).unwrap();
         drop(ws);
         wait(6);
+        // A poll that has its event ends as it should.
+        let query = "/poll?channel=open&access_token=kim";
+        let next: Value = get(address, query, &[]).json();
+        let waiting = start(
+            address,
+            "GET",
+            &format!("{query}&since={}", next["next"].as_str().unwrap()),
+            &[],
+            "",
+        );
+        runtime.block_on(eventually("it waits", || speaker.counts().subscriptions == 1));
+        drop(speaker.to("open").emit("e", 1));
+        assert_eq!(finish(waiting).status, 200);
+        wait(9);
         assert_eq!(
             *seen.lock().unwrap(),
             [
@@ -723,7 +738,10 @@ async fn the_application_knows_what_a_client_speaks_and_when_it_has_gone() {
                 "joe Poll None",
                 "ann Websocket None",
                 "ann Websocket Some(\"ann\")",
-                "ann gone: transport close"
+                "ann gone: transport close",
+                "kim Poll None",
+                "kim Poll None",
+                "kim gone: transport close"
             ]
         );
     })

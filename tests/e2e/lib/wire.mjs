@@ -1,5 +1,6 @@
 // Engine.IO by hand: long-polling as plain requests, WebSocket as plain frames.
 import net from "node:net";
+import { setTimeout } from "node:timers/promises";
 import WebSocket from "ws";
 import { request } from "./http.mjs";
 import { endLater } from "./leftovers.mjs";
@@ -57,6 +58,8 @@ export class Polling {
     answer.catch(() => {});
     await sent;
     await this.post("3");
+    // Another thread may have had the POST, and be the faster.
+    await setTimeout(20);
     return { answer };
   }
 

@@ -25,6 +25,8 @@ enum Written {
     /// The kernel takes no more; or no poll waits.
     Blocked,
     Failed,
+    /// A poll has its event: that is all it waited for.
+    Answered,
 }
 
 impl Shard {
@@ -85,6 +87,7 @@ impl Shard {
                     return;
                 }
                 Written::Failed => return self.end(index, Reason::TransportError, Farewell::None),
+                Written::Answered => return self.end(index, Reason::TransportClose, Farewell::None),
             }
         }
     }
@@ -310,7 +313,7 @@ fn write(connection: &mut Connection, now_ms: u64, meters: &Meters) -> Written {
                     let _ = reply.send(body);
                 }
                 // What else came meanwhile is for the next poll.
-                Written::Failed
+                Written::Answered
             }
         },
         Transport::WebSocket(Socket { link, .. }) | Transport::BareStream { link, .. } => {
